@@ -1,0 +1,133 @@
+"""One turn of the conversation as a stream of frozen events; every front end consumes these.
+
+The order within a turn: TurnStarted, ActionChosen, then for each tool call ToolStarted and
+ToolFinished, then ReplyDelta…, NumbersChecked, SafetyVerdict, and last Reply, or TurnFailed in
+place of Reply where the turn could not be finished. Each event has its turn's id, so a front end
+can drop what arrives late from a turn that was stopped.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tools.registry import ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What every event has: the id of its turn."""
+
+    turn_id: str
+
+    @property
+    def type(self) -> str:
+        """The event's name in snake_case, as it stands in JSON."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+
+    def to_json(self) -> dict[str, Any]:
+        """The event as a JSON object with its `type` first."""
+        return {"type": self.type} | asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted(Event):
+    """A question was taken up; `seed` makes the turn repeatable."""
+
+    question: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActionChosen(Event):
+    """The persona's next action, with the exact distribution over `reply` and the tools."""
+
+    action: str
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStarted(Event):
+    """A tool was called with arguments that fit its schema; `query` is it in the notation."""
+
+    call_id: str
+    name: str
+    arguments: dict[str, Any]
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFinished(Event):
+    """A tool's result, or in `error` one line that says why there is none."""
+
+    call_id: str
+    result: ToolResult | None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyDelta(Event):
+    """The next piece of the reply's text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class NumbersChecked(Event):
+    """Numbers the reply was allowed to state, and those it stated that are none of them."""
+
+    allowed: tuple[str, ...]
+    stray: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SafetyVerdict(Event):
+    """P(reply is safe), P(reply is a refusal), P(prompt is harmful), and whether it was blocked."""
+
+    safe: float
+    refusal: float
+    prompt_harmful: float
+    blocked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool's name and its arguments."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Event):
+    """The finished reply; `stopped` where the user cut it short."""
+
+    text: str
+    tool_calls: tuple[ToolCall, ...]
+    safety: SafetyVerdict | None
+    stopped: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """The event as JSON; `safety` holds the three probabilities and `blocked`."""
+        out: dict[str, Any] = {"type": self.type} | asdict(self)
+        if out["safety"]:
+            out["safety"].pop("turn_id")
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFailed(Event):
+    """The turn ended early; `message` is one line for the user, the conversation goes on."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One finished turn of a conversation, as the persona sees it later."""
+
+    question: str
+    tool_calls: tuple[ToolCall, ...]
+    summaries: tuple[str, ...]
+    reply: str
