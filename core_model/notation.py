@@ -25,8 +25,25 @@ from functools import cache
 from lark import Lark, Token, Transformer, UnexpectedInput, UnexpectedToken, v_args
 
 from core_model.errors import NotationError
-from core_model.notation_errors import ESCAPES, UNSEEN, escape, explained, shown
-from core_model.notation_errors import point_at as point_at
+from core_model.notation_errors import ESCAPES, UNSEEN, escape, explained, point_at, shown
+
+__all__ = [
+    "MAX_LENGTH",
+    "Binding",
+    "Correlation",
+    "Draw",
+    "Entropy",
+    "Measure",
+    "MutualInformation",
+    "Probability",
+    "Query",
+    "Step",
+    "format",
+    "format_bindings",
+    "format_value",
+    "parse",
+    "point_at",
+]
 
 MAX_LENGTH = 20_000
 """Characters that `parse` reads; longer text belongs in the data, not in the query."""
