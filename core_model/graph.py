@@ -100,8 +100,8 @@ class Schema:
     def resolve(self, query: AnyQuery) -> AnyQuery:
         """The same query with every closed value in the corpus's own spelling, checked.
 
-        Letter case, accents, a last name alone ("Lincoln") and abbreviated words ("A. Lincoln")
-        are understood. Raises UnknownName for an ambiguous value, naming the candidates, and
+        Letter case, accents, a last name alone ("Lincoln"), abbreviated words ("A. Lincoln") and
+        initials ("FDR") are understood. Raises UnknownName for an ambiguous value, naming the candidates, and
         whatever `check` raises.
         """
         self._check_shape(query)
@@ -247,6 +247,7 @@ def _matches(given: str, values: Sequence[str]) -> list[str]:
             lambda value: all(
                 any(of.startswith(word) for of in re.findall(r"\w+", value)) for word in words
             ),
+            lambda value: len(text) >= 3 and text == "".join(re.findall(r"\b\w", value)),
             lambda value: len(text) >= 3 and text in value,
         ]
     for reading in readings:
@@ -272,7 +273,9 @@ def _number(text: str) -> float | None:
 def _did_you_mean(given: str, has: Sequence[str]) -> str:
     by_folded = {_folded(name): name for name in has}
     # Similarity is quadratic in length, and no name is this long.
-    close = difflib.get_close_matches(_folded(given[:100]), by_folded, n=1)
+    text = _folded(given[:100])
+    close = difflib.get_close_matches(text, by_folded, n=1)
+    close = close or [name for name in by_folded if name.split()[-1:] == text.split()[-1:]]
     return f" Did you mean '{by_folded[close[0]]}'?" if close else ""
 
 

@@ -360,7 +360,15 @@ def parse(text: str) -> Query:
         position = len(text.rstrip()) if at_end else error.pos_in_stream or 0
         # The token that did not fit is yielded before it is fed.
         fitted = [token for token in read if _start(token) < position]
-        accepts: set[str] = state.accepts()  # type: ignore[no-untyped-call]
-        raise explained(text, position, at_end, fitted, accepts) from None
+        raise explained(text, position, at_end, fitted, _accepted_after(fitted)) from None
     assert isinstance(query, Draw | Measure)
     return query
+
+
+def _accepted_after(tokens: Sequence[Token]) -> set[str]:
+    """Terminals that may follow; read anew, since a token that fails has moved its state on."""
+    state = _grammar().parse_interactive()
+    for token in tokens:
+        state.feed_token(token)
+    accepts: set[str] = state.accepts()  # type: ignore[no-untyped-call]
+    return accepts
