@@ -101,8 +101,8 @@ class Schema:
         """The same query with every closed value in the corpus's own spelling, checked.
 
         Letter case, accents, a last name alone ("Lincoln"), abbreviated words ("A. Lincoln") and
-        initials ("FDR") are understood. Raises UnknownName for an ambiguous value, naming the candidates, and
-        whatever `check` raises.
+        initials ("FDR") are understood. Raises UnknownName for an ambiguous value, naming the
+        candidates, and whatever `check` raises.
         """
         self._check_shape(query)
         spelled: dict[str, tuple[Binding, ...]] = {"given": self._spelled(query.given)}

@@ -180,7 +180,7 @@ def _require_distinct(parts: Sequence[Binding | str]) -> None:
 # --- the printer --------------------------------------------------------------------------------
 
 
-def format(query: Query) -> str:
+def format(query: Query) -> str:  # noqa: A001, RUF100 - read as notation.format
     """The query as one line of notation."""
     match query:
         case Draw(corpus, steps, given):
@@ -242,7 +242,7 @@ P_OPEN.2: /P *\(/
 H_OPEN.2: /H *\(/
 I_OPEN.2: /I *\(/
 CORR_OPEN.2: /corr *\(/
-INVERSE: /\^ *[-−] *1|⁻¹/
+INVERSE: /\^ *[-\u2212] *1|⁻¹/
 NAME: /{_NAME}/
 VALUE: /{_VALUE}/
 STRING: /"(?:[^"\\]|\\.)*"/s
@@ -353,7 +353,7 @@ def parse(text: str) -> Query:
     read: list[Token] = []
     try:
         for token in state.iter_parse():
-            read.append(token)  # noqa: PERF402 - the tokens read before an error explain it
+            read.append(token)  # noqa: PERF402, RUF100 - the tokens read before an error explain it
         query = state.feed_eof()  # type: ignore[no-untyped-call]
     except UnexpectedInput as error:
         at_end = isinstance(error, UnexpectedToken) and error.token.type == "$END"

@@ -84,10 +84,16 @@ ERRORS: list[tuple[str, type[CandorError], str]] = [
     (
         "speeches: auther",
         UnknownName,
-        (f"Unknown relation 'auther' for corpus 'speeches'. {_HAS}, paraphrase. "
-        "Did you mean 'author'?"),
+        (
+            f"Unknown relation 'auther' for corpus 'speeches'. {_HAS}, paraphrase. "
+            "Did you mean 'author'?"
+        ),
     ),
-    ("colour", UnknownName, f"Unknown relation 'colour' for corpus 'speeches'. {_HAS}, paraphrase."),
+    (
+        "colour",
+        UnknownName,
+        f"Unknown relation 'colour' for corpus 'speeches'. {_HAS}, paraphrase.",
+    ),
     (
         "author | Year=1862",
         UnknownName,
@@ -103,21 +109,27 @@ ERRORS: list[tuple[str, type[CandorError], str]] = [
     (
         "author | medium=writen",
         UnknownName,
-        ("Unknown medium 'writen' for corpus 'speeches'. It has: spoken, written. "
-        "Did you mean 'written'?"),
+        (
+            "Unknown medium 'writen' for corpus 'speeches'. It has: spoken, written. "
+            "Did you mean 'written'?"
+        ),
     ),
     (
         "year | author=Abe Lincoln",
         UnknownName,
-        ("Unknown author 'Abe Lincoln' for corpus 'speeches'. It has: George Washington, "
-        "John Adams, John Quincy Adams, Andrew Jackson, Abraham Lincoln, Andrew Johnson, "
-        "Theodore Roosevelt, Franklin D. Roosevelt and 3 more. Did you mean 'Abraham Lincoln'?"),
+        (
+            "Unknown author 'Abe Lincoln' for corpus 'speeches'. It has: George Washington, "
+            "John Adams, John Quincy Adams, Andrew Jackson, Abraham Lincoln, Andrew Johnson, "
+            "Theodore Roosevelt, Franklin D. Roosevelt and 3 more. Did you mean 'Abraham Lincoln'?"
+        ),
     ),
     (
         "year | author=roosevelt",
         UnknownName,
-        ("author=roosevelt could be Theodore Roosevelt or Franklin D. Roosevelt: "
-        "write the whole author."),
+        (
+            "author=roosevelt could be Theodore Roosevelt or Franklin D. Roosevelt: "
+            "write the whole author."
+        ),
     ),
     ("names: name | year=1850", UnknownName, "year=1850 is outside names: 1880 to 2017."),
     ("names: P(year=2018)", UnknownName, "year=2018 is outside names: 1880 to 2017."),
@@ -126,7 +138,11 @@ ERRORS: list[tuple[str, type[CandorError], str]] = [
         UnknownName,
         "year=1985.5 is not in names: the nearest are 1985 and 1986.",
     ),
-    ("author | year=1933", UnknownName, "year=1933 is not in speeches: the nearest are 1932 and 1934."),
+    (
+        "author | year=1933",
+        UnknownName,
+        "year=1933 is not in speeches: the nearest are 1932 and 1934.",
+    ),
     ("names: name | year=last", UnknownName, "year=last is not a number: names has 1880 to 2017."),
     ("names: name | year=nan", UnknownName, "year=nan is not a number: names has 1880 to 2017."),
     (
@@ -159,10 +175,12 @@ ERRORS: list[tuple[str, type[CandorError], str]] = [
     (
         "corr(party, year)",
         InvalidQuery,
-        ("corr takes variables that are numbers or have two values; 'party' is neither. "
-        "speeches has: year, medium."),
+        (
+            "corr takes variables that are numbers or have two values; 'party' is neither. "
+            "speeches has: year, medium."
+        ),
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("text", "kind", "message"), ERRORS, ids=[text for text, *_ in ERRORS])

@@ -63,10 +63,13 @@ READS: list[tuple[str, Query]] = [
     ("P(a=1, b=2)", Probability(None, bindings(a="1", b="2"))),
     ("  names :name|year = 1985 ,sex= female \n", parse("names: name | year=1985, sex=female")),
     ("I (a;b)", MutualInformation(None, ("a",), ("b",))),
-    ("P; H^-1; corr | I=1", Draw(None, (Step("P"), Step("H", True), Step("corr")), bindings(I="1"))),
+    (
+        "P; H^-1; corr | I=1",
+        Draw(None, (Step("P"), Step("H", True), Step("corr")), bindings(I="1")),
+    ),
     ("P: H", Draw("P", (Step("H"),))),
     ("author⁻¹", Draw(None, (Step("author", inverse=True),))),
-    ("author^−1", Draw(None, (Step("author", inverse=True),))),
+    ("author^\N{MINUS SIGN}1", Draw(None, (Step("author", inverse=True),))),
     ("año: größe_2; 国-名", Draw("año", (Step("größe_2"), Step("国-名")))),
     (
         "a | b=Jean-Luc O'Neil Jr. ünï 你好 : ~ ^-1 #7",
