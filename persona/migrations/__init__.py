@@ -1,0 +1,1 @@
+"""Alembic's scripts for the conversation file; `persona.history` runs them when it is behind."""

@@ -1,0 +1,190 @@
+"""The tables of the conversation file, and how a turn becomes their rows and comes back.
+
+`persona.history` explains the storage; `persona.migrations` makes these tables in a file.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from functools import cache
+from itertools import count
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+from persona.events import SafetyVerdict
+from persona.turn import Call, Turn, readable
+from tools.registry import ToolResult
+
+TITLE_LENGTH = 60
+
+metadata = MetaData()
+conversation = Table(
+    "conversation",
+    metadata,
+    Column("id", String(24), primary_key=True),
+    Column("title", Text, nullable=False),
+    Column("created", String(32), nullable=False),
+    Column("goals", JSON, nullable=False),
+)
+message = Table(
+    "message",
+    metadata,
+    Column("id", String(24), primary_key=True),
+    Column("conversation_id", String(24), ForeignKey("conversation.id"), nullable=False),
+    Column("parent_id", String(24), ForeignKey("message.id")),
+    Column("role", String(16), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("created", String(32), nullable=False),
+    Column("stopped", Boolean, nullable=False),
+    Column("goals", JSON(none_as_null=True)),
+    Column("seed", BigInteger),
+    Column("stray", JSON(none_as_null=True)),
+    Index("message_by_conversation", "conversation_id"),
+)
+tool_call = Table(
+    "tool_call",
+    metadata,
+    Column("message_id", String(24), ForeignKey("message.id"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("call_id", String(64), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("arguments", JSON, nullable=False),
+    Column("query", Text, nullable=False),
+    Column("result", JSON(none_as_null=True)),
+    Column("error", Text),
+    Column("seed", BigInteger),
+)
+verdict = Table(
+    "verdict",
+    metadata,
+    Column("message_id", String(24), ForeignKey("message.id"), primary_key=True),
+    Column("safe", Float, nullable=False),
+    Column("refusal", Float, nullable=False),
+    Column("prompt_harmful", Float, nullable=False),
+    Column("blocked", Boolean, nullable=False),
+)
+
+Row = tuple[Table, dict[str, Any]]
+
+
+def message_row(
+    conversation_id: str, parent_id: str | None, role: str, said: str
+) -> dict[str, Any]:
+    return {
+        "id": new_id(),
+        "conversation_id": conversation_id,
+        "parent_id": parent_id,
+        "role": role,
+        "text": readable(said),
+        "created": now(),
+        "stopped": False,
+        "goals": None,
+        "seed": None,
+        "stray": None,
+    }
+
+
+def call_row(message_id: str, position: int, call: Call) -> dict[str, Any]:
+    return {
+        "message_id": message_id,
+        "position": position,
+        "call_id": readable(call.call_id),
+        "name": readable(call.name),
+        "arguments": call.arguments,
+        "query": readable(call.query),
+        "result": asdict(call.result) if call.result else None,
+        "error": readable(call.error) if call.error else None,
+        "seed": call.result.seed if call.result else None,
+    }
+
+
+def turn_of(
+    question: Mapping[str, Any],
+    answer: Mapping[str, Any] | None,
+    calls: Sequence[Mapping[str, Any]],
+    judged: Mapping[str, Any] | None,
+) -> Turn:
+    """A turn from its rows; a question that never got an answer counts as stopped."""
+    turn = Turn(
+        id=question["id"],
+        question=question["text"],
+        goals=tuple(question["goals"] or ()),
+        seed=question["seed"] or 0,
+        state="stopped",
+    )
+    if answer is None:
+        return turn
+    failed = answer["role"] == "failure"
+    return replace(
+        turn,
+        reply_id=answer["id"],
+        reply="" if failed else answer["text"],
+        failure=answer["text"] if failed else None,
+        state="failed" if failed else "stopped" if answer["stopped"] else "done",
+        stray=tuple(answer["stray"] or ()),
+        calls=tuple(_call(row) for row in sorted(calls, key=lambda row: row["position"])),
+        verdict=_verdict(judged) if judged else None,
+    )
+
+
+def _verdict(row: Mapping[str, Any]) -> SafetyVerdict:
+    return SafetyVerdict(
+        row["message_id"], row["safe"], row["refusal"], row["prompt_harmful"], row["blocked"]
+    )
+
+
+def _call(row: Mapping[str, Any]) -> Call:
+    result, error = None, row["error"]
+    if row["result"] is not None:
+        try:
+            result = _results().validate_python(row["result"])
+        except ValidationError:
+            error = "This result was stored in a form that this version of Candor does not read."
+    return Call(row["call_id"], row["name"], row["arguments"], row["query"], result, error)
+
+
+@cache
+def _results() -> TypeAdapter[ToolResult]:
+    return TypeAdapter(ToolResult)
+
+
+_last_tick = count(time.time_ns())
+
+
+def new_id() -> str:
+    """A fresh id that sorts by time: 16 hexadecimal digits of nanoseconds and 6 random ones."""
+    # Some clocks tick slowly; ids made within one tick must still sort in the order of making.
+    global _last_tick
+    tick = max(time.time_ns(), next(_last_tick))
+    _last_tick = count(tick + 1)
+    return f"{tick:016x}{secrets.token_hex(3)}"
+
+
+def now() -> str:
+    """The time in UTC, ISO form, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def title_of(question: str) -> str:
+    """The first line of a question, cut at `TITLE_LENGTH` characters."""
+    first = next((line.strip() for line in question.splitlines() if line.strip()), "Untitled")
+    return readable(first if len(first) <= TITLE_LENGTH else first[: TITLE_LENGTH - 1] + "…")
