@@ -1,0 +1,16 @@
+"""Queries as tools: typed arguments in, numbers with their errors and one spoken line out."""
+
+from tools import inversion, safety, sampling, statistics
+from tools.registry import TOOLS, Context, Tool, ToolResult, run
+
+__all__ = [
+    "TOOLS",
+    "Context",
+    "Tool",
+    "ToolResult",
+    "inversion",
+    "run",
+    "safety",
+    "sampling",
+    "statistics",
+]

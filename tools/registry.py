@@ -2,19 +2,22 @@
 
 A tool turns its arguments into one query in the notation, runs it on a core by the methods the
 context allows, and returns numbers with their errors plus one line that may be spoken. The
-modules beside this one define the tools; `tools.TOOLS` lists them and `tools.run` calls one.
+modules beside this one define the tools with `@tool`, which lists them in `TOOLS`; `run` calls
+one by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+import inspect
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core_model.core import Core, Distribution, Estimate
-from core_model.errors import ToolError
+from core_model.errors import CandorError, ToolError
 
 ContextMethod = Literal["exact", "sampled", "data", "all"]
 
@@ -48,9 +51,14 @@ class ToolResult:
 
 
 class Arguments(BaseModel):
-    """Base of every tool's arguments: no field but those named, values never coerced silently."""
+    """Base of every tool's arguments: no field but those named; numbers may stand for text."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, str_strip_whitespace=True, coerce_numbers_to_str=True
+    )
+
+
+A = TypeVar("A", bound=Arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +74,8 @@ class Tool:
     def json_schema(self) -> dict[str, Any]:
         """The tool as a function schema: name, description and JSON Schema of its arguments."""
         parameters = self.arguments.model_json_schema()
-        parameters.pop("title", None)
-        parameters.pop("description", None)
+        for key in ("title", "description"):
+            parameters.pop(key, None)
         return {"name": self.name, "description": self.doc, "parameters": parameters}
 
     def validate(self, arguments: Mapping[str, Any]) -> Arguments:
@@ -78,28 +86,94 @@ class Tool:
             raise ToolError(self._explain(error)) from error
 
     def query(self, arguments: Mapping[str, Any]) -> str:
-        """The notation of a call, without running it; raises CandorError."""
-        return self.describe(self.validate(arguments))
+        """The notation of a call, without running it; raises ToolError."""
+        checked = self.validate(arguments)
+        with _as_tool_error():
+            return self.describe(checked)
 
     def __call__(self, arguments: Mapping[str, Any], context: Context) -> ToolResult:
-        """Validate and run; raises CandorError, always one line."""
-        return self.run(self.validate(arguments), context)
+        """Validate, run and time a call; raises ToolError, always one line."""
+        began = time.perf_counter()
+        checked = self.validate(arguments)
+        with _as_tool_error():
+            result = self.run(checked, context)
+        return replace(result, seconds=time.perf_counter() - began)
 
     def command_line(self) -> str:
         """The tool's usage: required arguments first, optional ones in brackets."""
         words = [self.name]
-        for name, info in self.arguments.model_fields.items():
-            is_table = "dict" in str(info.annotation)
+        for name, field in self.arguments.model_fields.items():
+            is_table = "dict" in str(field.annotation)
             form = f"{name}.VARIABLE=VALUE" if is_table else f"{name}={name.upper()}"
-            words.append(form if info.is_required() else f"[{form}]")
+            words.append(form if field.is_required() else f"[{form}]")
         return " ".join(words)
+
+    def parse(self, words: Sequence[str]) -> dict[str, Any]:
+        """Arguments from words such as `variable=name given.year=1985`; raises ToolError."""
+        arguments: dict[str, Any] = {}
+        for word in words:
+            key, equals, value = word.partition("=")
+            if not equals:
+                raise ToolError(
+                    f"Tool '{self.name}': '{word}' is no argument. Use: {self.command_line()}"
+                )
+            name, dot, variable = key.partition(".")
+            if dot:
+                table = arguments.setdefault(name, {})
+                if not isinstance(table, dict):
+                    raise ToolError(f"Tool '{self.name}': '{name}' is given in two ways.")
+                table[variable] = value
+            else:
+                arguments[name] = value
+        return arguments
 
     def _explain(self, error: ValidationError) -> str:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "its arguments"
         takes = ", ".join(self.arguments.model_fields)
+        message = first["msg"].removeprefix("Value error, ")
         problem = {
             "missing": "is missing",
             "extra_forbidden": "is not an argument",
-        }.get(first["type"], first["msg"][0].lower() + first["msg"][1:])
+        }.get(first["type"], f"is wrong: {message[0].lower()}{message[1:]}")
         return f"Tool '{self.name}': '{where}' {problem}. It takes: {takes}."
+
+
+TOOLS: dict[str, Tool] = {}
+"""Every tool by name; filled when the package is imported."""
+
+
+def tool(
+    arguments: type[A], describe: Callable[[A], str]
+) -> Callable[[Callable[[A, Context], ToolResult]], Callable[[A, Context], ToolResult]]:
+    """List a function as the tool of its name; its docstring becomes the tool's documentation."""
+
+    def add(function: Callable[[A, Context], ToolResult]) -> Callable[[A, Context], ToolResult]:
+        name, doc = function.__name__, inspect.getdoc(function) or ""
+        TOOLS[name] = Tool(name, doc, arguments, function, describe)
+        return function
+
+    return add
+
+
+def run(name: str, arguments: Mapping[str, Any], context: Context) -> ToolResult:
+    """Call a tool by name. Raises ToolError with one line: unknown tool, bad arguments, no answer."""
+    return find(name)(arguments, context)
+
+
+def find(name: str) -> Tool:
+    """The tool of this name; raises ToolError that lists what there is."""
+    if name not in TOOLS:
+        raise ToolError(f"Unknown tool '{name[:40]}'. There are: {', '.join(TOOLS)}.")
+    return TOOLS[name]
+
+
+class _as_tool_error:
+    """Within it, every CandorError becomes a ToolError with the same line."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, CandorError) and not isinstance(error, ToolError):
+            raise ToolError(str(error)) from error

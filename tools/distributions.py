@@ -1,0 +1,112 @@
+"""Distributions of a draw by each method, behind the tools and the command line alike."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from core_model import notation
+from core_model.core import Core, Distribution, entropy_error, from_weights, plan
+from core_model.corpora import schema
+from core_model.errors import CandorError, EmptySupport
+from core_model.graph import Kind
+from core_model.notation import Binding, Draw, Step
+from tools import joint
+from tools.joint import NoSuchMethod
+
+LISTED = 10
+"""Answers listed of an enumerable variable where nothing else is asked."""
+TEXTS = 5
+"""Texts drawn of an open variable where nothing else is asked."""
+
+
+def exact(
+    core: Core, query: Draw, data: str | None, top: int | None, rng: np.random.Generator
+) -> Distribution:
+    """The core's own distribution; a chain is the mixture over what lies between.
+
+    Raises NoSuchMethod for an open variable.
+    """
+    if answer_kind(query, data) == "open":
+        raise NoSuchMethod("Free text has no list of answers. Use the method sampled.")
+    if top is None and answer_kind(query, data) == "enumerable":
+        top = LISTED
+    return core.distribution(query, data, top, rng)
+
+
+def sampled(
+    core: Core, query: Draw, data: str | None, n: int, rng: np.random.Generator
+) -> tuple[Distribution, tuple[str, ...]]:
+    """n samples, and their counts as a distribution.
+
+    Its entropy is that of the counts, -Σ p log p; for free text of one step it is the mean of
+    -log p over the samples, since no text comes twice.
+    """
+    values = core.sample(query, n, rng, data)
+    counts = from_weights(
+        notation.format(query), "sampled", {v: float(c) for v, c in Counter(values).items()}, n
+    )
+    error = entropy_error([a.probability for a in counts.answers], n)
+    counts = replace(counts, entropy_stderr=error)
+    if answer_kind(query, data) == "open" and len(query.steps) == 1:
+        surprise = -core.log_prob(query, values, data)
+        spread = float(surprise.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
+        counts = replace(counts, entropy_nats=float(surprise.mean()), entropy_stderr=spread)
+    return counts, tuple(values)
+
+
+def counted(query: Draw, data: str | None) -> Distribution:
+    """Shares of the answer among the corpus's records that match what is given.
+
+    The document may be given where it is enumerable, as a name is. Raises NoSuchMethod for free
+    text and for chains, EmptySupport where no record matches.
+    """
+    conditionals = plan(query, data)
+    if len(conditionals) > 1:
+        raise NoSuchMethod("The data are not counted along a chain. Ask one relation at a time.")
+    conditional = conditionals[0].bind_nothing()
+    corpus = conditional.corpus
+    counts = joint.counted(corpus, [conditional.variable], conditional.given)
+    n = round(sum(counts.values()))
+    shares: dict[str, float] = defaultdict(float)
+    for (value,), count in counts.items():
+        shares[value] += count
+    found = from_weights(notation.format(query), "data", shares, n)
+    return replace(found, entropy_stderr=entropy_error([a.probability for a in found.answers], n))
+
+
+def counted_if_possible(query: Draw, data: str | None) -> Distribution | None:
+    """`counted`, or None where the data cannot say."""
+    try:
+        return counted(query, data)
+    except CandorError:
+        return None
+
+
+def only(found: Distribution, values: Sequence[str]) -> Distribution:
+    """The distribution with these answers alone listed; the entropy stays that of the whole."""
+    kept = tuple(a for a in found.answers if a.value in set(values))
+    return replace(found, answers=kept, listed_mass=sum(a.probability for a in kept))
+
+
+def answer_kind(query: Draw, data: str | None = None) -> Kind:
+    """The kind of the variable that the query's last step answers."""
+    last = plan(query, data)[-1].conditional
+    return schema(last.corpus).variable(last.variable).kind
+
+
+def draw(corpus: str, variable: str, given: Sequence[Binding]) -> Draw:
+    """The checked query for one variable of a corpus. Raises UnknownName, InvalidQuery."""
+    return joint.resolve(Draw(corpus, (Step(variable),), tuple(given)))
+
+
+def draw_counted(found: Distribution, n: int, rng: np.random.Generator) -> tuple[str, ...]:
+    """n answers drawn from a listed distribution. Raises EmptySupport where none is listed."""
+    if not found.answers:
+        raise EmptySupport(f"No answer of '{found.query}' is listed. Give fewer conditions.")
+    p = np.asarray([a.probability for a in found.answers])
+    places = rng.choice(len(p), size=n, p=p / p.sum())
+    return tuple(found.answers[int(place)].value for place in places)

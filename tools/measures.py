@@ -1,0 +1,333 @@
+"""Probability, entropy, mutual information and correlation: one function each, by every method.
+
+`exact` enumerates the core's own probabilities, `sampled` draws from the core and counts, `data`
+counts records of the corpus. Entropies are in nats. An estimate's `n` is 0 where all was
+enumerated. A method that a measure does not have raises `NoSuchMethod`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core_model.core import Conditional, Core, Estimate, entropy_error
+from core_model.corpora import schema
+from core_model.errors import CandorError, EmptySupport
+from core_model.graph import Variable
+from core_model.notation import Correlation, Entropy, Measure, MutualInformation, Probability
+from tools import joint
+from tools.joint import NoSuchMethod, Values, corpus_of
+from tools.registry import ContextMethod
+
+OneMethod = Literal["exact", "sampled", "data"]
+Methods = Mapping[OneMethod, Callable[[Core, Any, np.random.Generator], Estimate]]
+
+
+def estimates(
+    core: Core, query: Measure, method: ContextMethod, rng: np.random.Generator
+) -> tuple[Estimate, ...]:
+    """Estimates of a measure by one method, or by all that exist for it and can be afforded.
+
+    With "all", sampling is left out where an exact number stands and samples would need more
+    than one batch. Raises CandorError on a bad query and where no method exists.
+    """
+    query = joint.resolve(query)
+    methods = _METHODS[type(query)]
+    if method != "all":
+        return (methods[method](core, query, rng),)
+    found: list[Estimate] = []
+    refusals: list[CandorError] = []
+    for name, measure in methods.items():
+        if name == "sampled" and found and not _takes_one_batch(query):
+            continue
+        try:
+            found.append(measure(core, query, rng))
+        except (NoSuchMethod, EmptySupport) as error:
+            refusals.append(error)
+        except CandorError:
+            # The core's numbers stand without the data, as where the corpus is not installed.
+            if name != "data" or not found:
+                raise
+    if not found:
+        raise refusals[0]
+    return tuple(found)
+
+
+def _takes_one_batch(query: Measure) -> bool:
+    match query:
+        case Probability(event=event):
+            return len(event) == 1 and joint.are_listed(corpus_of(query), [event[0].variable])
+        case Entropy(variables=variables):
+            return len(variables) == 1
+        case _:
+            return False
+
+
+# --- probability --------------------------------------------------------------------------------
+
+
+def probability_exact(core: Core, query: Probability, _: np.random.Generator) -> Estimate:
+    """P(event | given) = exp Σ_i log p(v_i | v_1, …, v_(i-1), given)."""
+    names, values = _event(query)
+    log_p = joint.log_prob(core, corpus_of(query), names, query.given, [values])
+    return Estimate("exact", float(np.exp(log_p[0])), 0.0, 0)
+
+
+def probability_sampled(core: Core, query: Probability, rng: np.random.Generator) -> Estimate:
+    """Share of ancestral samples of the event's variables that are the event.
+
+    stderr = sqrt(p(1-p)/n).
+    """
+    names, values = _event(query)
+    if not joint.are_listed(corpus_of(query), names):
+        raise NoSuchMethod("No sample of free text equals a given one. Use the method exact.")
+    draws = joint.draw(core, corpus_of(query), names, query.given, joint.SAMPLES, rng)
+    return _share("sampled", draws[values], joint.SAMPLES)
+
+
+def probability_data(core: Core, query: Probability, rng: np.random.Generator) -> Estimate:
+    """Share of the records that match `given` which are the event; stderr = sqrt(p(1-p)/n)."""
+    names, values = _event(query)
+    counts = joint.counted(corpus_of(query), names, query.given)
+    return _share("data", counts.get(values, 0.0), sum(counts.values()))
+
+
+def _event(query: Probability) -> tuple[tuple[str, ...], Values]:
+    return tuple(b.variable for b in query.event), tuple(b.value for b in query.event)
+
+
+def _share(method: Literal["sampled", "data"], count: float, total: float) -> Estimate:
+    p = count / total
+    # All or nothing among n would give an error of 0; one more of each kind keeps it honest.
+    q = p if 0 < p < 1 else (count + 1) / (total + 2)
+    return Estimate(method, p, math.sqrt(q * (1 - q) / total), round(total))
+
+
+# --- entropy ------------------------------------------------------------------------------------
+
+
+def entropy_exact(core: Core, query: Entropy, _: np.random.Generator) -> Estimate:
+    """H(v_1, …, v_k | given) = H(v_1, …, v_(k-1)) + Σ p(v_1, …, v_(k-1)) H(v_k | …), in nats.
+
+    The last variable may be enumerable; the core's own error of its entropy is carried along.
+    """
+    corpus = corpus_of(query)
+    *first, last = [v.name for v in joint.variables_of(corpus, query.variables)]
+    if not joint.are_closed(corpus, first) or not joint.are_listed(corpus, [last]):
+        raise NoSuchMethod(f"H of '{last}' cannot be enumerated. Use the method sampled.")
+    known = joint.table(core, corpus, first, query.given)
+    value, variance, n = _entropy(known), 0.0, 0
+    for values, weight in known.items():
+        given = query.given + joint.bind(first, values)
+        each = core.distribution_of(Conditional(corpus, last, given))
+        value += weight * each.entropy_nats
+        variance += (weight * each.entropy_stderr) ** 2
+        n += each.n
+    return Estimate("exact", value, math.sqrt(variance), n, "nats")
+
+
+def entropy_sampled(core: Core, query: Entropy, rng: np.random.Generator) -> Estimate:
+    """Mean of -log p over samples, in nats; stderr = sd / sqrt(n)."""
+    corpus = corpus_of(query)
+    n = joint.n_samples(corpus, query.variables)
+    draws = joint.draw(core, corpus, query.variables, query.given, n, rng)
+    log_p = joint.log_prob(core, corpus, query.variables, query.given, list(draws))
+    return _mean(-log_p, list(draws.values()))
+
+
+def entropy_data(core: Core, query: Entropy, rng: np.random.Generator) -> Estimate:
+    """Plug-in entropy of the counted shares, -Σ p log p, in nats.
+
+    stderr = sqrt(Var[-log p] / n), the delta method.
+    """
+    counts = joint.counted(corpus_of(query), query.variables, query.given)
+    total = sum(counts.values())
+    shares = {values: count / total for values, count in counts.items()}
+    error = entropy_error(list(shares.values()), round(total))
+    return Estimate("data", _entropy(shares), error, round(total), "nats")
+
+
+def _entropy(shares: Mapping[Values, float]) -> float:
+    p = np.asarray([share for share in shares.values() if share > 0])
+    return float(abs(-(p * np.log(p)).sum()))  # abs: the entropy of a certainty is 0, not -0
+
+
+def _mean(values: NDArray[np.float64], counts: Sequence[float]) -> Estimate:
+    weights = np.asarray(counts, dtype=np.float64)
+    n = float(weights.sum())
+    mean = float((weights * values).sum() / n)
+    variance = float((weights * (values - mean) ** 2).sum() / max(n - 1, 1.0))
+    return Estimate("sampled", mean, math.sqrt(variance / n), round(n), "nats")
+
+
+# --- mutual information -------------------------------------------------------------------------
+
+
+def mutual_information_exact(
+    core: Core, query: MutualInformation, _: np.random.Generator
+) -> Estimate:
+    """I = Σ p(x) p(y|x) log(p(y|x) / Σ_x p(x) p(y|x)) in nats, all variables closed."""
+    corpus = corpus_of(query)
+    if not joint.are_closed(corpus, query.left + query.right):
+        raise NoSuchMethod("I is enumerated for closed variables only. Use the method sampled.")
+    table = joint.table(core, corpus, query.left + query.right, query.given)
+    return Estimate("exact", _information(table, len(query.left)), 0.0, 0, "nats")
+
+
+def mutual_information_sampled(
+    core: Core, query: MutualInformation, rng: np.random.Generator
+) -> Estimate:
+    """I = E_y KL(p(x|y) ‖ p(x)) in nats over samples x ~ p(x), y ~ p(y|x); x is closed.
+
+    stderr = sd / sqrt(n). y, which may be free text, is the side whose samples cost more.
+    """
+    corpus = corpus_of(query)
+    closed = [side for side in (query.left, query.right) if joint.are_closed(corpus, side)]
+    if not closed:
+        raise NoSuchMethod(
+            "I needs closed variables on one side at least. "
+            f"Closed in {corpus}: {', '.join(_closed_names(corpus))}."
+        )
+    x = min(closed, key=lambda side: math.prod(len(_variable(corpus, v).values) for v in side))
+    y = query.right if x == query.left else query.left
+    n = joint.n_samples(corpus, y)
+    draws = joint.draw(core, corpus, x + y, query.given, n, rng)
+    prior = joint.table(core, corpus, x, query.given)
+    counts: dict[Values, float] = {}
+    for values, count in draws.items():
+        counts[values[len(x) :]] = counts.get(values[len(x) :], 0) + count
+    gains = [
+        _kl(joint.table(core, corpus, x, query.given + joint.bind(y, values)), prior)
+        for values in counts
+    ]
+    return _mean(np.asarray(gains), list(counts.values()))
+
+
+def mutual_information_data(
+    core: Core, query: MutualInformation, rng: np.random.Generator
+) -> Estimate:
+    """Plug-in mutual information of the counted shares, in nats.
+
+    stderr = sqrt(Var[log(p(x,y) / p(x)p(y))] / n), the delta method.
+    """
+    counts = joint.counted(corpus_of(query), query.left + query.right, query.given)
+    total = sum(counts.values())
+    shares = {values: count / total for values, count in counts.items()}
+    left = len(query.left)
+    error = math.sqrt(_information_variance(shares, left) / total)
+    return Estimate("data", _information(shares, left), error, round(total), "nats")
+
+
+def _ratios(
+    table: Mapping[Values, float], left: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """p(x,y) and log(p(x,y) / p(x)p(y)) of each cell; the first `left` parts of a key are x."""
+    x: dict[Values, float] = {}
+    y: dict[Values, float] = {}
+    for values, p in table.items():
+        x[values[:left]] = x.get(values[:left], 0.0) + p
+        y[values[left:]] = y.get(values[left:], 0.0) + p
+    cells = {values: p for values, p in table.items() if p > 0}
+    ratios = [math.log(p / (x[v[:left]] * y[v[left:]])) for v, p in cells.items()]
+    return np.asarray(list(cells.values())), np.asarray(ratios)
+
+
+def _information(table: Mapping[Values, float], left: int) -> float:
+    p, ratio = _ratios(table, left)
+    return max(float((p * ratio).sum()), 0.0)
+
+
+def _information_variance(table: Mapping[Values, float], left: int) -> float:
+    p, ratio = _ratios(table, left)
+    return max(float((p * ratio**2).sum() - (p * ratio).sum() ** 2), 0.0)
+
+
+def _kl(posterior: Mapping[Values, float], prior: Mapping[Values, float]) -> float:
+    """KL(posterior ‖ prior) in nats; a value the prior lacks counts as having 1e-12 there."""
+    return sum(
+        p * math.log(p / max(prior.get(values, 0.0), 1e-12))
+        for values, p in posterior.items()
+        if p > 0
+    )
+
+
+# --- correlation --------------------------------------------------------------------------------
+
+
+def correlation_exact(core: Core, query: Correlation, _: np.random.Generator) -> Estimate:
+    """Pearson's r = cov(x, y) / (sd(x) sd(y)) under the core's joint p(x) p(y|x)."""
+    corpus = corpus_of(query)
+    if not joint.are_closed(corpus, (query.left, query.right)):
+        raise NoSuchMethod("corr is enumerated for closed variables only. Use the method sampled.")
+    table = joint.table(core, corpus, (query.left, query.right), query.given)
+    return Estimate("exact", _pearson(query, table), 0.0, 0)
+
+
+def correlation_sampled(core: Core, query: Correlation, rng: np.random.Generator) -> Estimate:
+    """Pearson's r of sampled pairs; stderr = (1 - r²) / sqrt(n - 1)."""
+    names = (query.left, query.right)
+    n = joint.n_samples(corpus_of(query), names)
+    draws = joint.draw(core, corpus_of(query), names, query.given, n, rng)
+    return _with_error("sampled", _pearson(query, draws), n)
+
+
+def correlation_data(core: Core, query: Correlation, rng: np.random.Generator) -> Estimate:
+    """Pearson's r of the records' pairs; stderr = (1 - r²) / sqrt(n - 1)."""
+    counts = joint.counted(corpus_of(query), (query.left, query.right), query.given)
+    return _with_error("data", _pearson(query, counts), round(sum(counts.values())))
+
+
+def _pearson(query: Correlation, weights: Mapping[Values, float]) -> float:
+    corpus = corpus_of(query)
+    left, right = _variable(corpus, query.left), _variable(corpus, query.right)
+    w = np.asarray(list(weights.values()), dtype=np.float64)
+    x = np.asarray([left.code(a) for a, _ in weights])
+    y = np.asarray([right.code(b) for _, b in weights])
+    w = w / w.sum()
+    x, y = x - (w * x).sum(), y - (w * y).sum()
+    sd_x, sd_y = math.sqrt((w * x * x).sum()), math.sqrt((w * y * y).sum())
+    for name, sd in ((query.left, sd_x), (query.right, sd_y)):
+        if sd < 1e-12:
+            raise EmptySupport(
+                f"corr has no value: '{name}' has only one value here. Give fewer conditions."
+            )
+    return float(np.clip((w * x * y).sum() / (sd_x * sd_y), -1.0, 1.0))
+
+
+def _with_error(method: Literal["sampled", "data"], r: float, n: int) -> Estimate:
+    return Estimate(method, r, (1 - r * r) / math.sqrt(max(n - 1, 1)), n)
+
+
+# --- what there is ------------------------------------------------------------------------------
+
+
+def _variable(corpus: str, name: str) -> Variable:
+    return schema(corpus).variable(name)
+
+
+def _closed_names(corpus: str) -> list[str]:
+    return [v.name for v in schema(corpus).variables if v.kind == "closed"]
+
+
+_METHODS: Mapping[type[Measure], Methods] = {
+    Probability: {
+        "exact": probability_exact,
+        "sampled": probability_sampled,
+        "data": probability_data,
+    },
+    Entropy: {"exact": entropy_exact, "sampled": entropy_sampled, "data": entropy_data},
+    MutualInformation: {
+        "exact": mutual_information_exact,
+        "sampled": mutual_information_sampled,
+        "data": mutual_information_data,
+    },
+    Correlation: {
+        "exact": correlation_exact,
+        "sampled": correlation_sampled,
+        "data": correlation_data,
+    },
+}

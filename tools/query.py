@@ -1,0 +1,118 @@
+"""One query in the notation, answered as JSON: what `candor query` prints.
+
+A draw gives `{"query", "answers": [{"value", "probability"}…], "listed_mass", "entropy_nats",
+"method", …}`, a measure `{"query", "estimates": [{"method", "value", "stderr", "n", "unit"}…]}`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, get_args
+
+import numpy as np
+
+from core_model import notation
+from core_model.core import Core, Distribution, Estimate
+from core_model.errors import CandorError, InvalidQuery
+from core_model.notation import Draw
+from tools import distributions, joint, measures, summaries
+from tools.joint import NoSuchMethod
+from tools.registry import ContextMethod
+
+
+def run_query(
+    core: Core,
+    query_text: str,
+    data: str | None = None,
+    top: int | None = None,
+    method: str = "exact",
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Answer a query by one method ("exact", "sampled", "data") or by "all" it has.
+
+    data: what the first relation reads; top: how many answers to list, of free text how many to
+    draw. Free text, asked exactly, is sampled. With "all" the first distribution stands at the
+    top and every one under "methods". Raises CandorError, one line, on all that cannot be.
+    """
+    if method == "asked":
+        raise CandorError(
+            "The method asked is not available for this core yet. Use exact, sampled, data or all."
+        )
+    chosen = next((m for m in get_args(ContextMethod) if m == method), None)
+    if chosen is None:
+        raise CandorError(
+            f"Unknown method '{method[:40]}'. There are: exact, sampled, asked, data, all."
+        )
+    if top is not None and top < 1:
+        raise CandorError(f"At least one answer must be listed, not {top}.")
+    query = joint.resolve(notation.parse(query_text))
+    rng = np.random.default_rng(seed)
+    head = {"query": notation.format(query)}
+    if isinstance(query, Draw):
+        found = draws(core, query, data, top, chosen, rng)
+        body = distribution_json(found[0])
+        if chosen == "all":
+            body["methods"] = [distribution_json(each) for each in found]
+    else:
+        if data is not None:
+            raise InvalidQuery("A measure reads no data: give what is known after '|'.")
+        try:
+            estimates = measures.estimates(core, query, chosen, rng)
+        except NoSuchMethod:
+            if chosen != "exact":
+                raise
+            estimates = measures.estimates(core, query, "sampled", rng)
+        body = {"estimates": [estimate_json(each) for each in estimates]}
+    return {**head, **body, "seed": seed}
+
+
+def draws(
+    core: Core,
+    query: Draw,
+    data: str | None,
+    top: int | None,
+    method: ContextMethod,
+    rng: np.random.Generator,
+) -> list[Distribution]:
+    """Distributions of a draw by one method or all it has, the core's first."""
+    if method == "data":
+        return [distributions.counted(query, data).top(_listed(query, data, top))]
+    kind = distributions.answer_kind(query, data)
+    n = (top or distributions.TEXTS) if kind == "open" else joint.SAMPLES
+    found: list[Distribution] = []
+    if method != "sampled" and kind != "open":
+        found.append(distributions.exact(core, query, data, top, rng))
+    if method in ("sampled", "all") or kind == "open":
+        drawn = distributions.sampled(core, query, data, n, rng)[0]
+        found.append(drawn.top(_listed(query, data, top)))
+    if method == "all":
+        counted = distributions.counted_if_possible(query, data)
+        if counted is not None:
+            found.append(counted.top(_listed(query, data, top)))
+    return found
+
+
+def _listed(query: Draw, data: str | None, top: int | None) -> int | None:
+    if top is None and distributions.answer_kind(query, data) == "enumerable":
+        return distributions.LISTED
+    return top
+
+
+def distribution_json(found: Distribution) -> dict[str, Any]:
+    """A distribution as JSON, without its query."""
+    return {
+        "answers": [asdict(answer) for answer in found.answers],
+        "listed_mass": found.listed_mass,
+        "entropy_nats": found.entropy_nats,
+        "entropy_stderr": found.entropy_stderr,
+        "method": found.method,
+        "n": found.n,
+    }
+
+
+def estimate_json(estimate: Estimate) -> dict[str, Any]:
+    """An estimate as JSON; one in nats also states its value in `bits`."""
+    out: dict[str, Any] = asdict(estimate)
+    if estimate.unit == "nats":
+        out["bits"] = summaries.in_bits(estimate).value
+    return out
