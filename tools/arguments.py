@@ -17,7 +17,10 @@ Corpus = Annotated[
 ]
 Given = Annotated[
     dict[str, str],
-    Field(description="What is known, as variable: value. Empty when nothing is."),
+    Field(
+        default_factory=dict,
+        description="What is known, as variable: value. Empty when nothing is.",
+    ),
 ]
 Name = Annotated[str, Field(min_length=1, description="A variable of the corpus.")]
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]

@@ -29,7 +29,7 @@ class Infer(Arguments):
             description="The document: a passage for speeches, a name for names.",
         ),
     ]
-    given: arguments.Given = {}
+    given: arguments.Given
 
 
 def _query(call: Infer) -> tuple[Draw, str | None]:

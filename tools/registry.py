@@ -157,7 +157,7 @@ def tool(
 
 
 def run(name: str, arguments: Mapping[str, Any], context: Context) -> ToolResult:
-    """Call a tool by name. Raises ToolError with one line: unknown tool, bad arguments, no answer."""
+    """Call a tool by name. Raises ToolError, one line: no such tool, bad arguments, no answer."""
     return find(name)(arguments, context)
 
 

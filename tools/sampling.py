@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from core_model import notation
+from core_model.core import Distribution
 from tools import arguments, distributions, summaries
 from tools.registry import Arguments, Context, ToolResult, tool
 
@@ -17,7 +18,7 @@ class Sample(Arguments):
 
     corpus: arguments.Corpus
     variable: Annotated[str, Field(min_length=1, description="The variable to draw.")]
-    given: arguments.Given = {}
+    given: arguments.Given
     n: Annotated[int, Field(ge=1, le=400, description="How many to draw.")] = 10
 
 
@@ -34,14 +35,15 @@ def sample(call: Sample, context: Context) -> ToolResult:
     """
     query = _query(call)
     rng = np.random.default_rng(context.seed)
+    model: Distribution | None = None
+    data: Distribution | None = None
     if context.method == "data":
         data = distributions.counted(query, None)
         values = distributions.draw_counted(data, call.n, rng)
-        model = None
     else:
         model, values = distributions.sampled(context.core, query, None, call.n, rng)
-        wanted = context.method == "all"
-        data = distributions.counted_if_possible(query, None) if wanted else None
+        if context.method == "all":
+            data = distributions.counted_if_possible(query, None)
     return ToolResult(
         tool="sample",
         query=notation.format(query),

@@ -25,7 +25,7 @@ class ProbabilityOf(Arguments):
         dict[str, str],
         Field(min_length=1, description="What may be the case, as variable: value."),
     ]
-    given: arguments.Given = {}
+    given: arguments.Given
 
 
 class EntropyOf(Arguments):
@@ -33,7 +33,7 @@ class EntropyOf(Arguments):
 
     corpus: arguments.Corpus
     variable: arguments.Name
-    given: arguments.Given = {}
+    given: arguments.Given
 
 
 class TwoVariables(Arguments):
@@ -42,7 +42,7 @@ class TwoVariables(Arguments):
     corpus: arguments.Corpus
     left: arguments.Name
     right: arguments.Name
-    given: arguments.Given = {}
+    given: arguments.Given
 
 
 def _probability(call: ProbabilityOf) -> Probability:
