@@ -1,0 +1,1 @@
+"""The terminal: the Textual application and the `candor` command."""

@@ -1,0 +1,63 @@
+"""A conversation as a Markdown file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from core_model.errors import StorageError
+from persona.turn import Turn
+from tui.render import card_body, card_title, plain, printable, verdict_line
+
+WIDTH = 88
+
+
+def to_markdown(title: str, turns: Sequence[Turn]) -> str:
+    """Questions as headings, cards as code blocks, replies as they are, verdicts in italics."""
+    parts = [f"# {printable(title)}"]
+    for turn in turns:
+        parts.append("## " + printable(turn.question).replace("\n", "\n> "))
+        for call in turn.calls:
+            body = plain([card_title(call, WIDTH), (), *card_body(call, WIDTH, "full")])
+            parts.append(fenced(body))
+        if turn.reply:
+            parts.append(printable(turn.reply))
+        if turn.state == "stopped":
+            parts.append("*Stopped.*")
+        if turn.failure:
+            parts.append(f"*{printable(turn.failure)}*")
+        if turn.verdict:
+            parts.append(f"*{plain([verdict_line(turn.verdict)])}*")
+    return "\n\n".join(parts) + "\n"
+
+
+def fenced(text: str) -> str:
+    """A code block whose fence is longer than any run of backticks inside."""
+    longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
+    fence = "`" * (longest + 1)
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def write(path: Path | None, title: str, turns: Sequence[Turn]) -> Path:
+    """Write the conversation; without a path, to a new file named by the time and the title.
+
+    Raises StorageError where the file exists or cannot be written.
+    """
+    chosen = path or Path.cwd() / default_name(title)
+    try:
+        with chosen.expanduser().open("x", encoding="utf-8") as out:
+            out.write(to_markdown(title, turns))
+    except FileExistsError as error:
+        raise StorageError(f"{chosen} exists already. Name another file.") from error
+    except OSError as error:
+        raise StorageError(f"{chosen} could not be written: {error.strerror}.") from error
+    return chosen
+
+
+def default_name(title: str) -> str:
+    """`candor-2026-11-22-143005-popular-names.md`."""
+    slug = "-".join(re.findall(r"[a-z0-9]+", title.lower()))[:40].strip("-")
+    stamp = datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    return f"candor-{stamp}{'-' if slug else ''}{slug}.md"

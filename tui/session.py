@@ -1,0 +1,92 @@
+"""One chat: the conversation that is open, its goals, and what is saved of it when.
+
+The application and the plain chat both drive this; neither saves anything itself. A question is
+stored before its turn runs, what answered it right after.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from persona.events import Event, Exchange
+from persona.history import History
+from persona.turn import Turn, clean_question, exchanges
+
+
+class Agent(Protocol):
+    """What answers: `persona.agent.Agent`, or a recording of it."""
+
+    def turn(
+        self, history: Sequence[Exchange], question: str, cancel: threading.Event
+    ) -> Iterator[Event]:
+        """Events of one turn; stops soon after `cancel` is set."""
+        ...
+
+
+AgentFactory = Callable[[tuple[str, ...], int], Agent]
+"""Makes the agent for goals and a seed."""
+Progress = Callable[[str, float], None]
+"""Told what is being loaded, and how much of it from 0 to 1."""
+Loader = Callable[[Progress], AgentFactory]
+
+
+class Chat:
+    """The open conversation over a history."""
+
+    def __init__(self, history: History, goals: Sequence[str]) -> None:
+        self.history = history
+        self.goals = tuple(goals)
+        self.conversation: str | None = None
+        self.title = ""
+        self.turns: list[Turn] = []
+
+    def new(self) -> None:
+        """Begin again with nothing said; the goals stay."""
+        self.conversation = None
+        self.title = ""
+        self.turns = []
+
+    def open(self, conversation: str, title: str) -> None:
+        """Go on with a stored conversation under the goals it had."""
+        self.turns = list(self.history.turns(conversation))
+        self.conversation = conversation
+        self.title = title
+        if self.turns and self.turns[-1].goals:
+            self.goals = self.turns[-1].goals
+
+    def ask(self, text: str, seed: int) -> Turn:
+        """Take up a question and save it; raises CandorError on one that cannot be used."""
+        question = clean_question(text)
+        if self.conversation is None:
+            self.conversation = self.history.start(question, self.goals)
+            self.title = question.splitlines()[0]
+        parent = self.turns[-1].reply_id or self.turns[-1].id if self.turns else None
+        turn = self.history.ask(self.conversation, parent, question, self.goals, seed)
+        self.turns.append(turn)
+        return turn
+
+    def update(self, turn: Turn) -> None:
+        """A turn as it stands now, in place of what was known of it."""
+        for index, known in enumerate(self.turns):
+            if known.id == turn.id:
+                self.turns[index] = turn
+
+    def finish(self, turn: Turn) -> Turn:
+        """Save what answered a question."""
+        if self.conversation is None or all(known.id != turn.id for known in self.turns):
+            return turn
+        saved = replace(turn, reply_id=self.history.answer(self.conversation, turn))
+        self.update(saved)
+        return saved
+
+    def before(self, turn: Turn) -> tuple[Exchange, ...]:
+        """What the persona knows of the conversation when it takes up a turn."""
+        ids = [known.id for known in self.turns]
+        return exchanges(self.turns[: ids.index(turn.id)] if turn.id in ids else ())
+
+    def take_back(self) -> str | None:
+        """Step back before the last question, to ask it another way; returns its text."""
+        return self.turns.pop().question if self.turns else None
