@@ -136,6 +136,7 @@ class Tool:
             "missing": "is missing",
             "extra_forbidden": "is not an argument",
         }.get(first["type"], f"is wrong: {message[0].lower()}{message[1:]}")
+        where = " ".join(where.split())[:60]
         return f"Tool '{self.name}': '{where}' {problem}. It takes: {takes}."
 
 
@@ -169,11 +170,11 @@ def find(name: str) -> Tool:
 
 
 class _as_tool_error:
-    """Within it, every CandorError becomes a ToolError with the same line."""
+    """Within it, every CandorError becomes a ToolError that says the same on one line."""
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, CandorError) and not isinstance(error, ToolError):
-            raise ToolError(str(error)) from error
+            raise ToolError(" ".join(str(error).split())) from error

@@ -56,7 +56,7 @@ def correlation(model: Estimate | None, data: Estimate | None = None) -> str:
 def distribution(answers: Distribution) -> str:
     """`Abraham Lincoln 41%, James Buchanan 12%, Andrew Johnson 8%; entropy 2.1 bits`."""
     top = answers.answers[:MOST_ANSWERS]
-    listed = ", ".join(f"{a.value} {percent(a.probability)}" for a in top)
+    listed = ", ".join(f"{a.value} {whole_percent(a.probability)}" for a in top)
     return f"{listed}; entropy {_bits(answers.entropy_nats / _NATS_PER_BIT)}"
 
 
@@ -74,8 +74,8 @@ def samples(values: Sequence[str]) -> str:
 def safety(safe: float, refusal: float, prompt_harmful: float) -> str:
     """`safe 97%, refusal 2%, prompt harmful 1%`."""
     return (
-        f"safe {percent(safe)}, refusal {percent(refusal)}, "
-        f"prompt harmful {percent(prompt_harmful)}"
+        f"safe {whole_percent(safe)}, refusal {whole_percent(refusal)}, "
+        f"prompt harmful {whole_percent(prompt_harmful)}"
     )
 
 
@@ -96,6 +96,11 @@ def percent(p: float) -> str:
     if value > 99:  # what is told apart here is how far it is from certain
         return f"{value:.{_decimals(100 - value, 1)}f}%"
     return f"{_significant(value)}%"
+
+
+def whole_percent(p: float) -> str:
+    """A probability among several, as `41%` or `8%`; below 1% and above 99% as `percent` does."""
+    return f"{100 * p:.0f}%" if 0.01 <= p <= 0.99 else percent(p)
 
 
 def in_bits(estimate: Estimate) -> Estimate:
