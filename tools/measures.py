@@ -40,20 +40,20 @@ def estimates(
     if method != "all":
         return (methods[method](core, query, rng),)
     found: list[Estimate] = []
-    refusals: list[CandorError] = []
+    refusals: dict[str, CandorError] = {}
     for name, measure in methods.items():
         if name == "sampled" and found and not _takes_one_batch(query):
             continue
         try:
             found.append(measure(core, query, rng))
         except (NoSuchMethod, EmptySupport) as error:
-            refusals.append(error)
+            refusals[name] = error
         except CandorError:
             # The core's numbers stand without the data, as where the corpus is not installed.
             if name != "data" or not found:
                 raise
     if not found:
-        raise refusals[0]
+        raise refusals["sampled"]  # it is tried wherever nothing exact stands
     return tuple(found)
 
 

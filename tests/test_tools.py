@@ -1,0 +1,652 @@
+"""The tools: what they compute, how they are described, what they refuse, and their one line."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from core_model import corpora, notation
+from core_model.core import Answer, Conditional, Core, Distribution, Estimate
+from core_model.errors import CandorError, EmptySupport, ToolError, UnknownName
+from core_model.notation import Binding
+from tests import toy
+from tools import TOOLS, Context, ToolResult, run, summaries
+from tools.query import run_query
+from tools.registry import ContextMethod
+
+LINCOLN = "we must think anew, and act anew"
+
+
+@pytest.fixture
+def core() -> Iterator[Core]:
+    with toy.registered(*toy.all_toys()) as known:
+        yield known
+
+
+def call(
+    core: Core, name: str, method: ContextMethod = "all", seed: int = 0, **arguments: Any
+) -> ToolResult:
+    return run(name, arguments, Context(core, seed, method))
+
+
+def methods(result: ToolResult) -> tuple[str, ...]:
+    return tuple(estimate.method for estimate in result.estimates)
+
+
+# --- what there is ------------------------------------------------------------------------------
+
+PROPERTIES = {
+    "sample": ({"corpus", "variable"}, {"given", "n"}),
+    "infer": ({"corpus", "variable", "text"}, {"given"}),
+    "probability": ({"corpus", "event"}, {"given"}),
+    "entropy": ({"corpus", "variable"}, {"given"}),
+    "mutual_information": ({"corpus", "left", "right"}, {"given"}),
+    "correlation": ({"corpus", "left", "right"}, {"given"}),
+    "safety": ({"prompt", "reply"}, set()),
+}
+
+
+def test_every_tool_is_listed() -> None:
+    assert set(TOOLS) == set(PROPERTIES)
+    assert all(name == tool.name for name, tool in TOOLS.items())
+
+
+@pytest.mark.parametrize("name", PROPERTIES)
+def test_a_tool_describes_its_arguments(name: str) -> None:
+    required, optional = PROPERTIES[name]
+    schema = TOOLS[name].json_schema()
+    assert schema["name"] == name
+    assert schema["description"].strip()
+    parameters = schema["parameters"]
+    assert parameters["type"] == "object"
+    assert parameters["additionalProperties"] is False
+    assert set(parameters["required"]) == required
+    assert set(parameters["properties"]) == required | optional
+    for field in parameters["properties"].values():
+        assert field["description"]
+    json.dumps(schema)
+
+
+@pytest.mark.parametrize("name", set(PROPERTIES) - {"safety"})
+def test_a_table_of_values_maps_names_to_text(name: str) -> None:
+    given = TOOLS[name].json_schema()["parameters"]["properties"]["given"]
+    assert given["type"] == "object"
+    assert given["additionalProperties"] == {"type": "string"}
+
+
+@pytest.mark.parametrize("name", PROPERTIES)
+def test_a_tool_documents_its_formula(name: str) -> None:
+    assert any(sign in TOOLS[name].doc for sign in ("p(", "P(", "cov("))
+
+
+def test_the_command_line_of_a_tool_and_its_arguments_back() -> None:
+    sample = TOOLS["sample"]
+    assert sample.command_line() == (
+        "sample corpus=CORPUS variable=VARIABLE [given.VARIABLE=VALUE] [n=N]"
+    )
+    words = ["corpus=names", "variable=name", "given.year=1985", "given.sex=female", "n=3"]
+    arguments = sample.parse(words)
+    assert arguments["given"] == {"year": "1985", "sex": "female"}
+    assert sample.validate(arguments).model_dump()["n"] == 3
+    for bad in (["names"], ["given=1", "given.year=1985"]):
+        with pytest.raises(ToolError):
+            sample.parse(bad)
+
+
+def test_importing_the_tools_loads_neither_terminal_nor_persona() -> None:
+    code = "import sys, tools; print(*sorted(m.split('.')[0] for m in sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"textual", "persona", "tui", "torch", "sqlalchemy"} & set(loaded)
+
+
+# --- the queries --------------------------------------------------------------------------------
+
+CALLS: list[tuple[str, dict[str, Any], str]] = [
+    (
+        "sample",
+        {"corpus": "names", "variable": "name", "given": {"year": 1985, "sex": "FEMALE"}},
+        "names: name | year=1985, sex=female",
+    ),
+    (
+        "sample",
+        {"corpus": "speeches", "variable": "text", "given": {"author": "Lincoln"}},
+        "speeches: text | author=Abraham Lincoln",
+    ),
+    (
+        "infer",
+        {"corpus": "speeches", "variable": "author", "text": LINCOLN},
+        "speeches: author",
+    ),
+    (
+        "infer",
+        {"corpus": "names", "variable": "year", "text": "Emma", "given": {"sex": "female"}},
+        "names: year | sex=female, name=Emma",
+    ),
+    (
+        "probability",
+        {"corpus": "names", "event": {"name": "Jennifer"}, "given": {"year": "1985"}},
+        "names: P(name=Jennifer | year=1985)",
+    ),
+    ("entropy", {"corpus": "weather", "variable": "word"}, "weather: H(word)"),
+    (
+        "mutual_information",
+        {"corpus": "speeches", "left": "party", "right": "medium"},
+        "speeches: I(party; medium)",
+    ),
+    (
+        "correlation",
+        {"corpus": "speeches", "left": "year", "right": "medium"},
+        "speeches: corr(year, medium)",
+    ),
+    ("safety", {"prompt": "Hello", "reply": "Good day."}, "safety: safe | prompt=Hello"),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "query"), CALLS)
+def test_a_call_is_a_query_in_the_notation(
+    core: Core, name: str, arguments: dict[str, Any], query: str
+) -> None:
+    result = run(name, arguments, Context(core))
+    assert result.query == TOOLS[name].query(arguments) == query
+    assert notation.format(notation.parse(query)) == query
+    assert result.tool == name
+    assert result.seconds > 0
+
+
+@pytest.mark.parametrize(("name", "arguments", "query"), CALLS)
+def test_a_summary_is_one_short_line(
+    core: Core, name: str, arguments: dict[str, Any], query: str
+) -> None:
+    summary = run(name, arguments, Context(core)).summary
+    assert summary
+    assert "\n" not in summary
+    assert len(summary) < 200
+
+
+@pytest.mark.parametrize("method", ["sampled", "all"])
+def test_the_seed_repeats_a_call(core: Core, method: ContextMethod) -> None:
+    def samples(seed: int) -> tuple[str, ...]:
+        return call(core, "sample", method, seed, corpus="names", variable="name").samples
+
+    assert samples(3) == samples(3)
+    assert samples(3) != samples(4)
+
+
+# --- each tool ----------------------------------------------------------------------------------
+
+
+def test_samples_with_their_counts_and_the_data(core: Core) -> None:
+    result = call(core, "sample", corpus="names", variable="name", given={"year": "2010"}, n=30)
+    assert len(result.samples) == 30
+    assert result.distribution is not None
+    assert result.data is not None
+    for answer in result.distribution.answers:
+        assert answer.probability == pytest.approx(result.samples.count(answer.value) / 30)
+    assert result.distribution.n == 30
+    assert {a.value for a in result.data.answers} == set(result.samples)
+    emma = toy.GIRLS["2010"]["Emma"]
+    total = sum(toy.GIRLS["2010"].values()) + sum(toy.BOYS["2010"].values())
+    assert result.data.probability_of("Emma") == pytest.approx(emma / total)
+
+
+def test_samples_of_free_text_have_no_counted_data(core: Core) -> None:
+    result = call(core, "sample", corpus="speeches", variable="text", n=2)
+    assert result.data is None
+    assert result.summary == result.samples[0]
+
+
+def test_samples_can_be_taken_from_the_data(core: Core) -> None:
+    result = call(core, "sample", "data", corpus="names", variable="sex", n=5)
+    assert len(result.samples) == 5
+    assert result.distribution is None
+    assert result.data is not None
+
+
+def test_infer_is_the_posterior(core: Core) -> None:
+    result = call(core, "infer", corpus="speeches", variable="author", text=LINCOLN)
+    assert result.distribution is not None
+    assert result.distribution.listed_mass == pytest.approx(1.0)
+    assert result.distribution.answers[0].value == "Abraham Lincoln"
+    assert result.distribution.answers[0].probability == pytest.approx(8 / 12.5)
+    assert result.data is None
+    assert methods(result) == ("exact",)
+
+
+def test_infer_reads_a_name_and_counts_it_too(core: Core) -> None:
+    result = call(core, "infer", corpus="names", variable="sex", text="Leslie")
+    assert result.distribution is not None
+    assert result.data is not None
+    female = sum(year.get("Leslie", 0) for year in toy.GIRLS.values())
+    male = sum(year.get("Leslie", 0) for year in toy.BOYS.values())
+    share = female / (female + male)
+    assert result.distribution.probability_of("female") == pytest.approx(share)
+    assert result.data.probability_of("female") == pytest.approx(share)
+    assert methods(result) == ("exact", "data")
+
+
+def test_infer_by_samples(core: Core) -> None:
+    result = call(core, "infer", "sampled", corpus="names", variable="sex", text="Leslie")
+    assert result.distribution is not None
+    assert result.distribution.method == "sampled"
+    assert result.distribution.n == len(result.samples) == 400
+
+
+def test_probability_by_every_method(core: Core) -> None:
+    result = call(core, "probability", corpus="names", event={"sex": "female"})
+    exact, sampled, data = result.estimates
+    assert methods(result) == ("exact", "sampled", "data")
+    assert exact.stderr == exact.n == 0
+    p = sampled.value
+    assert sampled.stderr == pytest.approx(math.sqrt(p * (1 - p) / 400))
+    assert data.n == pytest.approx(1_000_000)
+    assert data.value == pytest.approx(exact.value)
+
+
+def test_sampling_is_left_out_where_it_needs_more_than_one_batch(core: Core) -> None:
+    event = {"name": "Jennifer", "sex": "female"}
+    assert methods(call(core, "probability", corpus="names", event=event)) == ("exact", "data")
+    one = call(core, "probability", "sampled", corpus="names", event=event)
+    assert methods(one) == ("sampled",)
+
+
+def test_a_text_has_an_exact_probability(core: Core) -> None:
+    text = next(iter(toy.TEXT["clear"]))
+    event, given = {"text": text}, {"sky": "clear"}
+    result = call(core, "probability", corpus="weather", event=event, given=given)
+    assert methods(result) == ("exact",)
+    assert result.estimates[0].value == pytest.approx(0.7)
+    with pytest.raises(ToolError, match="free text"):
+        call(core, "probability", "sampled", corpus="weather", event=event)
+
+
+def test_entropy_in_nats_spoken_in_bits(core: Core) -> None:
+    result = call(core, "entropy", corpus="weather", variable="sky")
+    exact = result.estimates[0]
+    assert exact.unit == "nats"
+    assert exact.value == pytest.approx(-sum(p * math.log(p) for p in toy.SKY.values()))
+    assert result.summary == "model 0.97 bits; data 0.97 bits"
+    assert methods(result) == ("exact", "sampled", "data")
+
+
+def test_entropy_of_free_text_is_sampled(core: Core) -> None:
+    result = call(core, "entropy", corpus="weather", variable="text")
+    assert methods(result) == ("sampled",)
+    assert "±" in result.summary
+    with pytest.raises(ToolError, match="method sampled"):
+        call(core, "entropy", "exact", corpus="weather", variable="text")
+
+
+def test_information_with_free_text_is_sampled(core: Core) -> None:
+    for left, right in (("text", "author"), ("author", "text")):
+        result = call(core, "mutual_information", corpus="speeches", left=left, right=right)
+        assert methods(result) == ("sampled",)
+    with pytest.raises(ToolError, match="closed variables on one side"):
+        call(core, "mutual_information", corpus="weather", left="text", right="word")
+
+
+def test_information_with_names_is_sampled_and_counted(core: Core) -> None:
+    result = call(core, "mutual_information", corpus="names", left="name", right="sex")
+    sampled, data = result.estimates
+    assert methods(result) == ("sampled", "data")
+    assert abs(sampled.value - data.value) <= 4 * sampled.stderr
+
+
+def test_correlation_has_an_error_where_counted(core: Core) -> None:
+    result = call(core, "correlation", corpus="speeches", left="year", right="medium")
+    exact, data = result.estimates
+    assert exact.value < 0
+    r = data.value
+    assert data.stderr == pytest.approx((1 - r * r) / math.sqrt(data.n - 1))
+
+
+def test_safety_reads_the_dialogue(core: Core) -> None:
+    refused = call(
+        core,
+        "safety",
+        prompt="Tell me how to build a bomb",
+        reply="I can't help with that.",
+    )
+    assert [e.value for e in refused.estimates] == pytest.approx([0.99, 0.98, 0.97])
+    assert refused.summary == "safe 99%, refusal 98%, prompt harmful 97%"
+    prompt_alone = call(core, "safety", prompt="How do I bake bread?", reply="")
+    assert prompt_alone.estimates[2].value == pytest.approx(0.02)
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+BAD: list[tuple[str, dict[str, Any], str]] = [
+    ("divine", {}, "Unknown tool 'divine'"),
+    ("sample", {}, "'corpus' is missing"),
+    ("sample", {"corpus": "names", "variable": "name", "seed": 1}, "'seed' is not an argument"),
+    ("sample", {"corpus": "names", "variable": "name", "n": 0}, "'n' is wrong"),
+    ("sample", {"corpus": "names", "variable": "name", "n": 10**9}, "'n' is wrong"),
+    ("sample", {"corpus": "names", "variable": "name", "n": "many"}, "'n' is wrong"),
+    ("sample", {"corpus": "", "variable": "name"}, "'corpus' is wrong"),
+    ("sample", {"corpus": "names", "variable": None}, "'variable' is wrong"),
+    ("sample", {"corpus": "names", "variable": "name", "given": "year"}, "'given' is wrong"),
+    ("sample", {"corpus": "names", "variable": "name", "given": {"year": None}}, "given.year"),
+    ("sample", {"corpus": "names", "variable": "name", "given": {"year": []}}, "given.year"),
+    ("sample", {"corpus": "places", "variable": "name"}, "Unknown corpus 'places'"),
+    ("sample", {"corpus": "names", "variable": "nmae"}, "Did you mean 'name'"),
+    ("sample", {"corpus": "names", "variable": "na me"}, "na me"),
+    ("sample", {"corpus": "names", "variable": "name", "given": {"yaer": "1985"}}, "yaer"),
+    ("sample", {"corpus": "names", "variable": "name", "given": {"1 2": "1985"}}, "1 2"),
+    ("sample", {"corpus": "names", "variable": "name", "given": {"year": "1700"}}, "1700"),
+    ("sample", {"corpus": "names", "variable": "name", "given": {"name": "Emma"}}, "name"),
+    ("sample", {"corpus": "names", "variable": "name", "given": {"year": "1999"}}, "1999"),
+    ("sample", {"corpus": "a\nb", "variable": "name"}, "is not a name"),
+    ("infer", {"corpus": "names", "variable": "name", "text": "Emma"}, "the text itself"),
+    ("infer", {"corpus": "weather", "variable": "word", "text": "x"}, "no fixed set"),
+    ("infer", {"corpus": "speeches", "variable": "author", "text": "  "}, "'text' is wrong"),
+    ("infer", {"corpus": "speeches", "variable": "author", "text": "a" * 20_001}, "'text'"),
+    (
+        "infer",
+        {"corpus": "names", "variable": "sex", "text": "Emma", "given": {"name": "Anna"}},
+        "given twice",
+    ),
+    ("infer", {"corpus": "names", "variable": "sex", "text": "Zelda"}, "Nothing in 'names'"),
+    ("probability", {"corpus": "names", "event": {}}, "'event' is wrong"),
+    ("probability", {"corpus": "names", "event": {"sex": "other"}}, "Unknown sex 'other'"),
+    (
+        "probability",
+        {"corpus": "speeches", "event": {"author": "Roosevelt"}},
+        "could be Theodore Roosevelt or Franklin D. Roosevelt",
+    ),
+    (
+        "probability",
+        {"corpus": "names", "event": {"sex": "male"}, "given": {"sex": "female"}},
+        "both asked and given",
+    ),
+    ("entropy", {"corpus": "names", "variable": "year", "given": {"year": "1985"}}, "year"),
+    ("mutual_information", {"corpus": "names", "left": "sex", "right": "sex"}, "both sides"),
+    ("correlation", {"corpus": "names", "left": "sex", "right": "sex"}, "two different"),
+    ("correlation", {"corpus": "names", "left": "sex", "right": "name"}, "numbers or have two"),
+    (
+        "correlation",
+        {"corpus": "speeches", "left": "year", "right": "medium", "given": {"author": "Reagan"}},
+        "only one value",
+    ),
+    ("safety", {"prompt": "", "reply": "Hi"}, "'prompt' is wrong"),
+    ("safety", {"prompt": "Hi"}, "'reply' is missing"),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "says"), BAD)
+def test_a_bad_call_is_refused_in_one_line(
+    core: Core, name: str, arguments: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ToolError) as refused:
+        run(name, arguments, Context(core))
+    line = str(refused.value)
+    assert says in line
+    assert "\n" not in line
+    assert not isinstance(refused.value, ValidationError)
+
+
+def test_data_that_cannot_be_counted_are_refused_when_asked_for(core: Core) -> None:
+    with pytest.raises(ToolError, match="No record of names has year=1999"):
+        call(
+            core, "probability", "data", corpus="names", event={"sex": "male"},
+            given={"year": "1999"},
+        )  # fmt: skip
+    with pytest.raises(ToolError, match="free text"):
+        call(core, "infer", "data", corpus="speeches", variable="author", text=LINCOLN)
+
+
+def test_a_corpus_that_cannot_be_read_leaves_the_cores_numbers(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*_: object) -> None:
+        raise CandorError("The table is not installed.")
+
+    monkeypatch.setattr(toy.ToyCorpus, "count", unreadable)
+    result = call(core, "probability", corpus="names", event={"sex": "male"})
+    assert methods(result) == ("exact", "sampled")
+    assert result.summary.startswith("model ")
+    assert "data" not in result.summary
+
+
+def test_a_failing_core_is_not_hidden_by_the_data(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise CandorError("The weights are damaged.")
+
+    monkeypatch.setattr(toy.ToyCore, "log_prob_of", broken)
+    with pytest.raises(ToolError, match="weights are damaged"):
+        call(core, "probability", corpus="names", event={"sex": "male"})
+
+
+# --- the line that is spoken --------------------------------------------------------------------
+
+
+def exactly(value: float, unit: str = "") -> Estimate:
+    return Estimate("exact", value, 0.0, 0, unit)
+
+
+def sampled(value: float, stderr: float, unit: str = "") -> Estimate:
+    return Estimate("sampled", value, stderr, 400, unit)
+
+
+def counted(value: float, unit: str = "") -> Estimate:
+    return Estimate("data", value, 0.001, 1000, unit)
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (0.0, "0%"),
+        (1e-9, "<0.0001%"),
+        (0.00041, "0.041%"),
+        (0.0099999, "1.0%"),
+        (0.0324, "3.2%"),
+        (0.03, "3.0%"),
+        (0.0996, "10%"),
+        (0.41, "41%"),
+        (0.987, "99%"),
+        (0.997, "99.7%"),
+        (0.99996, "99.996%"),
+        (0.99999999, ">99.9999%"),
+        (1.0, "100%"),
+    ],
+)
+def test_a_percentage(p: float, text: str) -> None:
+    assert summaries.percent(p) == text
+
+
+def test_a_probability_is_spoken() -> None:
+    assert summaries.probability(sampled(0.032, 0.001), counted(0.034)) == (
+        "model 3.2% ± 0.1%; data 3.4%"
+    )
+    assert summaries.probability(exactly(0.032), counted(0.034)) == "model 3.2%; data 3.4%"
+    assert summaries.probability(exactly(0.00041)) == "model 0.041%"
+    assert summaries.probability(None, counted(0.41)) == "data 41%"
+    assert summaries.probability(sampled(0.0, 0.0025)) == "model 0% ± 0.2%"
+    assert summaries.probability(sampled(0.41, 0.025)) == "model 41% ± 2%"
+
+
+def test_an_entropy_is_spoken_in_bits() -> None:
+    nat = math.log(2)
+    model, data = sampled(9.9 * nat, 0.1 * nat, "nats"), counted(10.1 * nat, "nats")
+    assert summaries.entropy(model, data) == "model 9.9 bits ± 0.1; data 10.1 bits"
+    assert summaries.entropy(exactly(2.1, "bits")) == "model 2.1 bits"
+    assert summaries.entropy(exactly(0.0, "nats")) == "model 0 bits"
+    assert summaries.entropy(exactly(1e-5, "bits")) == "model <0.0001 bits"
+
+
+def test_mutual_information_is_spoken_in_bits() -> None:
+    model, data = exactly(0.012, "bits"), counted(0.01, "bits")
+    assert summaries.mutual_information(model, data) == "model 0.012 bits; data 0.010 bits"
+
+
+def test_a_correlation_is_spoken() -> None:
+    assert summaries.correlation(exactly(-0.412), counted(-0.39)) == "model -0.41; data -0.39"
+    assert summaries.correlation(sampled(-0.001, 0.05)) == "model 0.00 ± 0.05"
+
+
+def test_a_posterior_is_spoken() -> None:
+    answers = {"Abraham Lincoln": 0.41, "James Buchanan": 0.12, "Andrew Johnson": 0.08, "X": 0.04}
+    found = Distribution(
+        "speeches: author",
+        "exact",
+        tuple(Answer(value, p) for value, p in answers.items()),
+        0.65,
+        2.1 * math.log(2),
+        0.0,
+        0,
+    )
+    assert summaries.infer(found) == (
+        "Abraham Lincoln 41%, James Buchanan 12%, Andrew Johnson 8%; entropy 2.1 bits"
+    )
+
+
+def test_samples_are_spoken() -> None:
+    assert summaries.samples(["Mary", "Anna", "Ruth"]) == "Mary, Anna, Ruth"
+    many = summaries.samples([f"N{i}" for i in range(20)])
+    assert many.endswith("N11, …")
+    long = ["A long passage\nover two lines, more than forty letters.", "Another."]
+    assert summaries.samples(long) == "A long passage over two lines, more than forty letters."
+
+
+def test_safety_is_spoken() -> None:
+    assert summaries.safety(0.97, 0.02, 0.01) == "safe 97%, refusal 2%, prompt harmful 1%"
+    assert summaries.safety(0.9971, 0.0004, 1.0) == (
+        "safe 99.7%, refusal 0.040%, prompt harmful 100%"
+    )
+
+
+# --- candor query -------------------------------------------------------------------------------
+
+
+def test_a_draw_as_json(core: Core) -> None:
+    out = run_query(core, "names: name | year=1985, sex=female", None, 3, "exact", 7)
+    assert out["query"] == "names: name | year=1985, sex=female"
+    assert [answer["value"] for answer in out["answers"]] == ["Jessica", "Jennifer", "Anna"]
+    assert out["answers"][0]["probability"] == pytest.approx(6 / 14.5)
+    assert out["listed_mass"] == pytest.approx(12 / 14.5)
+    assert out["entropy_nats"] > 0
+    assert out["method"] == "exact"
+    assert out["seed"] == 7
+    assert "methods" not in out
+    json.dumps(out)
+
+
+def test_a_draw_by_all_methods(core: Core) -> None:
+    out = run_query(core, "names: sex | year=1985", None, None, "all", 0)
+    assert [each["method"] for each in out["methods"]] == ["exact", "sampled", "data"]
+    assert out["method"] == "exact"
+    assert out["answers"] == out["methods"][0]["answers"]
+    assert out["methods"][1]["n"] == 400
+    data = run_query(core, "names: sex | year=1985", None, None, "data", 0)
+    assert data["answers"] == out["methods"][2]["answers"]
+
+
+def test_a_draw_reads_its_data(core: Core) -> None:
+    out = run_query(core, "speeches: author", LINCOLN, None, "exact", 0)
+    assert out["answers"][0]["value"] == "Abraham Lincoln"
+    by_all = run_query(core, "speeches: author", LINCOLN, None, "all", 0)
+    assert [each["method"] for each in by_all["methods"]] == ["exact", "sampled"]
+    name = run_query(core, "names: sex", "Jennifer", None, "data", 0)
+    assert name["answers"] == [{"value": "female", "probability": 1.0}]
+
+
+def test_free_text_is_drawn(core: Core) -> None:
+    out = run_query(core, "speeches: author^-1 | author=lincoln", None, 2, "exact", 0)
+    assert out["method"] == "sampled"
+    assert out["n"] == 2
+    assert sum(a["probability"] for a in out["answers"]) == pytest.approx(1.0)
+
+
+def test_the_entropy_of_drawn_text_comes_from_its_log_probabilities(core: Core) -> None:
+    out = run_query(core, "weather: text | sky=clear", None, 400, "sampled", 0)
+    true = -sum(p * math.log(p) for p in toy.TEXT["clear"].values())
+    assert abs(out["entropy_nats"] - true) <= 4 * out["entropy_stderr"]
+
+
+def test_a_chain_as_json(core: Core) -> None:
+    out = run_query(core, "speeches: author; year", LINCOLN, None, "exact", 0)
+    assert out["listed_mass"] == pytest.approx(1.0)
+    with pytest.raises(CandorError, match="one relation at a time"):
+        run_query(core, "names: sex; year", "Emma", None, "data", 0)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "names: P(name=Jennifer | year=1972, sex=female)",
+        "names: P(name=Emma | year=1985)",
+        "weather: H(sky, wind)",
+        "speeches: I(party; medium)",
+        "speeches: corr(year, medium)",
+    ],
+)
+def test_a_measure_as_json(core: Core, query: str) -> None:
+    if "1972" in query:
+        with pytest.raises(EmptySupport):
+            run_query(core, query)
+        return
+    out = run_query(core, query, method="all")
+    assert out["query"] == query
+    for estimate in out["estimates"]:
+        assert {"method", "value", "stderr", "n", "unit"} <= set(estimate)
+        if estimate["unit"] == "nats":
+            assert estimate["bits"] == pytest.approx(estimate["value"] / math.log(2))
+    assert [e["method"] for e in run_query(core, query)["estimates"]] == ["exact"]
+    json.dumps(out)
+
+
+def test_a_measure_that_cannot_be_enumerated_is_sampled(core: Core) -> None:
+    out = run_query(core, "speeches: I(author; text)")
+    assert [estimate["method"] for estimate in out["estimates"]] == ["sampled"]
+
+
+@pytest.mark.parametrize(
+    ("query", "options", "says"),
+    [
+        ("names: name", {"method": "asked"}, "asked is not available for this core yet"),
+        ("names: name", {"method": "guess"}, "Unknown method 'guess'"),
+        ("names: name", {"top": 0}, "At least one"),
+        ("name", {}, "Which corpus?"),
+        ("H(name)", {}, "Which corpus?"),
+        ("names: ", {}, "stops at character"),
+        ("names: name | year=", {}, "character"),
+        ("places: capital", {}, "Unknown corpus"),
+        ("names: auther", {}, "auther"),
+        ("names: H(name)", {"data": "Emma"}, "reads no data"),
+        ("names: name", {"data": "Emma"}, "both the data and what is asked"),
+        ("weather: text", {"method": "data"}, "free text"),
+        ("names: I(sex; sex)", {}, "both sides"),
+    ],
+)
+def test_a_bad_query_is_refused_in_one_line(
+    core: Core, query: str, options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(CandorError) as refused:
+        run_query(core, query, **options)
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+# --- the toy ------------------------------------------------------------------------------------
+
+
+def test_the_toys_are_registered_for_a_block_only() -> None:
+    with toy.registered(toy.weather()):
+        assert corpora.schema("weather").document == "text"
+    with pytest.raises(UnknownName):
+        corpora.schema("weather")
+
+
+def test_the_toy_reads_any_text_as_the_nearest_it_lists(core: Core) -> None:
+    given = (Binding("text", "clouds and rain over the town"),)
+    found = core.distribution_of(Conditional("weather", "sky", given))
+    assert found.answers[0].value == "cloudy"
