@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from core_model import notation
+from core_model import corpora, notation
 from core_model.core import Conditional, Core
 from core_model.errors import CandorError, EmptySupport, InvalidQuery, UnknownName
 from core_model.notation import Binding, Correlation, Draw, Entropy, MutualInformation, Probability
@@ -158,12 +158,12 @@ def test_a_chain_equals_the_mixture_over_its_intermediate_answers(core: Core) ->
     text = "The Union must be preserved"
     chain = core.distribution(draw("speeches: party; year"), data=text)
     parties = core.distribution(draw("speeches: party"), data=text)
-    mixture: Counter[str] = Counter()
+    mixture: dict[str, float] = defaultdict(float)
     for party in parties.answers:
         given = (Binding("party", party.value),)
         for year in core.distribution_of(Conditional("speeches", "year", given)).answers:
             mixture[year.value] += party.probability * year.probability
-    assert {a.value: a.probability for a in chain.answers} == pytest.approx(dict(mixture))
+    assert {a.value: a.probability for a in chain.answers} == pytest.approx(mixture)
     assert chain.method == "exact"
     assert chain.n == 0
 
@@ -289,8 +289,8 @@ def test_a_written_probability(core: Core) -> None:
 
 
 def test_the_order_of_an_event_does_not_matter(core: Core) -> None:
-    event = (Binding("text", next(iter(toy.TEXT["clear"]))), Binding("wind", "0"))
-    event = (*event, Binding("sky", "clear"))
+    text = next(iter(toy.TEXT["clear"]))
+    event = (Binding("text", text), Binding("wind", "0"), Binding("sky", "clear"))
     values = {
         measures.probability_exact(core, Probability("weather", order), RNG).value
         for order in (event, event[::-1], (event[1], event[2], event[0]))
@@ -394,3 +394,19 @@ def test_none_among_the_samples_is_not_certainty(core: Core) -> None:
     found = measures.probability_sampled(core, query, np.random.default_rng(0))
     assert found.value == 0
     assert found.stderr > 0
+
+
+# --- the toy ------------------------------------------------------------------------------------
+
+
+def test_the_toys_are_registered_for_a_block_only() -> None:
+    with toy.registered(toy.weather()):
+        assert corpora.schema("weather").document == "text"
+    with pytest.raises(UnknownName):
+        corpora.schema("weather")
+
+
+def test_the_toy_reads_any_text_as_the_nearest_it_lists(core: Core) -> None:
+    given = (Binding("text", "clouds and rain over the town"),)
+    found = core.distribution_of(Conditional("weather", "sky", given))
+    assert found.answers[0].value == "cloudy"

@@ -194,7 +194,7 @@ def weather() -> ToyCorpus:
         ),
         doc="days, with their sky, wind and a sentence",
     )
-    table = {
+    table: dict[Values, float] = {
         (sky, wind, word, text): SKY[sky] * p_wind * p_word * p_text
         for sky in SKY
         for wind, p_wind in WIND[sky].items()
@@ -204,13 +204,13 @@ def weather() -> ToyCorpus:
     return ToyCorpus(schema, table)
 
 
-GIRLS = {
+GIRLS: Mapping[str, Mapping[str, float]] = {
     "1920": {"Mary": 6, "Ruth": 3, "Anna": 2, "Emma": 2, "Linda": 0.1, "Leslie": 0.2},
     "1950": {"Linda": 7, "Mary": 5, "Anna": 1, "Ruth": 1, "Emma": 0.3, "Leslie": 0.6},
     "1985": {"Jessica": 6, "Jennifer": 5, "Emma": 1, "Mary": 1, "Anna": 1, "Leslie": 0.5},
     "2010": {"Emma": 6, "Anna": 2, "Mary": 1, "Jessica": 0.6, "Ruth": 0.3, "Leslie": 0.2},
 }
-BOYS = {
+BOYS: Mapping[str, Mapping[str, float]] = {
     "1920": {"John": 6, "William": 5, "James": 5, "Leslie": 0.8},
     "1950": {"James": 7, "John": 6, "Michael": 5, "Leslie": 0.4},
     "1985": {"Michael": 8, "James": 4, "John": 3, "Jacob": 2},
@@ -231,7 +231,7 @@ def names() -> ToyCorpus:
         ),
         doc="given names by sex and year",
     )
-    table = {
+    table: dict[Values, float] = {
         (name, sex, year): weight
         for sex, years in (("female", GIRLS), ("male", BOYS))
         for year, shares in years.items()
@@ -247,7 +247,7 @@ AUTHORS = {
     "Franklin D. Roosevelt": ("Democratic", "spoken", ("1934", "1937", "1941")),
     "Ronald Reagan": ("Republican", "spoken", ("1982", "1985", "1988")),
 }
-PASSAGES = {
+PASSAGES: Mapping[str, tuple[float, ...]] = {
     "The dogmas of the quiet past are inadequate to the stormy present. As our case is new, so "
     "we must think anew, and act anew.": (8, 2, 1, 1, 0.5),
     "The Union must be preserved, and the laws of the several States upheld under the "
@@ -277,7 +277,7 @@ def speeches() -> ToyCorpus:
         ),
         doc="addresses of presidents",
     )
-    table = {
+    table: dict[Values, float] = {
         (text, author, year, party, medium): weights[index] / len(years_of)
         for index, (author, (party, medium, years_of)) in enumerate(AUTHORS.items())
         for year in years_of

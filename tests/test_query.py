@@ -1,0 +1,132 @@
+"""One query in, JSON out: what `candor query` prints."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from core_model.core import Core
+from core_model.errors import CandorError, EmptySupport
+from tests import toy
+from tools.query import run_query
+
+LINCOLN = "we must think anew, and act anew"
+
+
+@pytest.fixture
+def core() -> Iterator[Core]:
+    with toy.registered(*toy.all_toys()) as known:
+        yield known
+
+
+def test_a_draw_as_json(core: Core) -> None:
+    out = run_query(core, "names: name | year=1985, sex=female", None, 3, "exact", 7)
+    assert out["query"] == "names: name | year=1985, sex=female"
+    assert [answer["value"] for answer in out["answers"]] == ["Jessica", "Jennifer", "Anna"]
+    assert out["answers"][0]["probability"] == pytest.approx(6 / 14.5)
+    assert out["listed_mass"] == pytest.approx(12 / 14.5)
+    assert out["entropy_nats"] > 0
+    assert out["method"] == "exact"
+    assert out["seed"] == 7
+    assert "methods" not in out
+    json.dumps(out)
+
+
+def test_a_draw_by_all_methods(core: Core) -> None:
+    out = run_query(core, "names: sex | year=1985", None, None, "all", 0)
+    assert [each["method"] for each in out["methods"]] == ["exact", "sampled", "data"]
+    assert out["method"] == "exact"
+    assert out["answers"] == out["methods"][0]["answers"]
+    assert out["methods"][1]["n"] == 400
+    data = run_query(core, "names: sex | year=1985", None, None, "data", 0)
+    assert data["answers"] == out["methods"][2]["answers"]
+
+
+def test_a_draw_reads_its_data(core: Core) -> None:
+    out = run_query(core, "speeches: author", LINCOLN, None, "exact", 0)
+    assert out["answers"][0]["value"] == "Abraham Lincoln"
+    by_all = run_query(core, "speeches: author", LINCOLN, None, "all", 0)
+    assert [each["method"] for each in by_all["methods"]] == ["exact", "sampled"]
+    name = run_query(core, "names: sex", "Jennifer", None, "data", 0)
+    assert name["answers"] == [{"value": "female", "probability": 1.0}]
+
+
+def test_free_text_is_drawn(core: Core) -> None:
+    out = run_query(core, "speeches: author^-1 | author=lincoln", None, 2, "exact", 0)
+    assert out["method"] == "sampled"
+    assert out["n"] == 2
+    assert sum(a["probability"] for a in out["answers"]) == pytest.approx(1.0)
+
+
+def test_the_entropy_of_drawn_text_comes_from_its_log_probabilities(core: Core) -> None:
+    out = run_query(core, "weather: text | sky=clear", None, 400, "sampled", 0)
+    true = -sum(p * math.log(p) for p in toy.TEXT["clear"].values())
+    assert abs(out["entropy_nats"] - true) <= 4 * out["entropy_stderr"]
+
+
+def test_a_chain_as_json(core: Core) -> None:
+    out = run_query(core, "speeches: author; year", LINCOLN, None, "exact", 0)
+    assert out["listed_mass"] == pytest.approx(1.0)
+    with pytest.raises(CandorError, match="one relation at a time"):
+        run_query(core, "names: sex; year", "Emma", None, "data", 0)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "names: P(name=Jennifer | year=1972, sex=female)",
+        "names: P(name=Emma | year=1985)",
+        "weather: H(sky, wind)",
+        "speeches: I(party; medium)",
+        "speeches: corr(year, medium)",
+    ],
+)
+def test_a_measure_as_json(core: Core, query: str) -> None:
+    if "1972" in query:
+        with pytest.raises(EmptySupport):
+            run_query(core, query)
+        return
+    out = run_query(core, query, method="all")
+    assert out["query"] == query
+    for estimate in out["estimates"]:
+        assert {"method", "value", "stderr", "n", "unit"} <= set(estimate)
+        if estimate["unit"] == "nats":
+            assert estimate["bits"] == pytest.approx(estimate["value"] / math.log(2))
+    assert [e["method"] for e in run_query(core, query)["estimates"]] == ["exact"]
+    json.dumps(out)
+
+
+def test_a_measure_that_cannot_be_enumerated_is_sampled(core: Core) -> None:
+    out = run_query(core, "speeches: I(author; text)")
+    assert [estimate["method"] for estimate in out["estimates"]] == ["sampled"]
+
+
+@pytest.mark.parametrize(
+    ("query", "options", "says"),
+    [
+        ("names: name", {"method": "asked"}, "asked is not available for this core yet"),
+        ("names: name", {"method": "guess"}, "Unknown method 'guess'"),
+        ("names: name", {"top": 0}, "At least one"),
+        ("name", {}, "Which corpus?"),
+        ("H(name)", {}, "Which corpus?"),
+        ("names: ", {}, "stops at character"),
+        ("names: name | year=", {}, "character"),
+        ("places: capital", {}, "Unknown corpus"),
+        ("names: auther", {}, "auther"),
+        ("names: H(name)", {"data": "Emma"}, "reads no data"),
+        ("names: name", {"data": "Emma"}, "both the data and what is asked"),
+        ("weather: text", {"method": "data"}, "free text"),
+        ("names: I(sex; sex)", {}, "both sides"),
+    ],
+)
+def test_a_bad_query_is_refused_in_one_line(
+    core: Core, query: str, options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(CandorError) as refused:
+        run_query(core, query, **options)
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
