@@ -1,0 +1,30 @@
+"""What every test shares: quiet settings, a private data folder, and the base weights on demand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from core_model.base import ensure_base
+from core_model.base_files import BaseFiles
+from core_model.config import Settings
+
+# A slow machine must not make a property test fail.
+settings.register_profile("candor", deadline=None)
+settings.load_profile("candor")
+os.environ.setdefault("COLUMNS", "100")
+
+
+@pytest.fixture(autouse=True)
+def _own_data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conversations of tests never reach the user's own."""
+    monkeypatch.setenv("CANDOR_DATA", str(tmp_path / "data"))
+
+
+@pytest.fixture(scope="session")
+def base_weights() -> BaseFiles:
+    """The embedded base weights, fetched when they are missing (for tests marked `release`)."""
+    return ensure_base(Settings.from_environment().cache_dir)
