@@ -1,0 +1,55 @@
+"""Adapters on disk: low-rank matrices in one safetensors file of bfloat16."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from core_model.decoder import Decoder, DecoderShape, LowRank
+from core_model.errors import WeightsError
+
+FILE = "adapter.safetensors"
+
+
+def save_adapter(decoder: Decoder, folder: Path, facts: dict[str, str]) -> None:
+    """Write a decoder's adapters to a folder; `facts` go into the file's metadata."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {n: p.detach().to(torch.bfloat16).contiguous() for n, p in decoder.named_parameters()}
+    one = next(iter(decoder.adapters.values()))
+    assert isinstance(one, LowRank)
+    first = min(int(name.split("_")[0]) for name in decoder.adapters)
+    facts = facts | {
+        "rank": str(one.a.shape[0]), "scale": repr(one.scale), "first_trained": str(first)
+    }  # fmt: skip
+    temporary = folder / (FILE + ".new")
+    save_file(tensors, temporary, metadata=facts)
+    os.replace(temporary, folder / FILE)
+
+
+def read_adapter(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and facts of an adapter; raises WeightsError on a damaged or missing one."""
+    path = folder / FILE
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"The adapter {path} can't be read ({error}). Restore it.") from error
+
+
+def with_adapter(
+    shape: DecoderShape, weights: dict[str, Tensor], folder: Path, dtype: torch.dtype
+) -> Decoder:
+    """A decoder with the adapter's parameters in place; raises WeightsError on a wrong shape."""
+    tensors, facts = read_adapter(folder)
+    rank, scale = int(facts["rank"]), float(facts["scale"])
+    decoder = Decoder(shape, weights, dtype, rank, scale * rank, int(facts["first_trained"]))
+    try:
+        decoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    except RuntimeError as error:
+        raise WeightsError(f"The adapter in {folder} does not fit this base model.") from error
+    return decoder

