@@ -1,0 +1,308 @@
+"""Dialogues the persona learns from, composed so that their honesty can be checked.
+
+A dialogue is one to three turns: a question in somebody's words, the call it should lead to with
+all arguments resolved, a made-up result in the tools' spelling, and a reply that copies from it.
+Wordings are split for good (`persona.phrasings.split_of`); so are first names and years.
+
+    python -m persona.dialogues --held-out 100 --seed 7      the held-out questions, as JSON
+    python -m persona.dialogues --show 20 --seed 1           dialogues to read
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeVar
+
+import numpy as np
+
+from persona.goals import DEFAULT_GOALS, GOALS, condition
+from persona.phrasings import (
+    FollowUp,
+    Split,
+    Talk,
+    Template,
+    Words,
+    follow_ups,
+    split_of,
+    talk,
+    templates,
+)
+from persona.phrasings.calls import Call
+from persona.phrasings.replies import talk_reply, tool_reply
+from persona.phrasings.results import made_up
+from persona.phrasings.style import Manner, manner, typed
+from persona.phrasings.surfaces import Filled, Values, after, applicable, authors, call_of, fill
+
+__all__ = ["Call", "Dialogue", "Turn", "Values", "compose", "corpus_values", "held_out_questions"]
+
+KIND_SHARES: dict[str, float] = {
+    "names": 0.36,
+    "speeches": 0.32,
+    "small_talk": 0.09,
+    "outside": 0.12,
+    "harmful": 0.05,
+    "borderline": 0.03,
+    "safety": 0.03,
+}
+TOOL_SHARES: dict[str, dict[str, float]] = {
+    "names": {
+        "sample": 0.18,
+        "distribution": 0.22,
+        "probability": 0.24,
+        "infer": 0.18,
+        "entropy": 0.09,
+        "mutual_information": 0.05,
+        "correlation": 0.04,
+    },
+    "speeches": {
+        "sample": 0.18,
+        "distribution": 0.20,
+        "probability": 0.16,
+        "infer": 0.30,
+        "entropy": 0.07,
+        "mutual_information": 0.05,
+        "correlation": 0.04,
+    },
+    "safety": {"safety": 1.0},
+}
+FOLLOW_SHARE = 0.35
+"""Share of tool dialogues that go on; a third turn follows a second with THIRD_SHARE."""
+THIRD_SHARE = 0.35
+GREETING_SHARE = 0.04
+AFTER_SHARES: dict[str, float] = {"tool": 0.74, "after": 0.14, "thanks": 0.05, "outside": 0.07}
+CALIBRATED_SHARE, BRIEF_SHARE, OTHER_GOAL_SHARE = 0.85, 0.15, 0.95
+HELD_OUT_YEAR_SHARE = 0.5
+NAME_TEMPER = 0.6
+"""Names are drawn in proportion to (births)^NAME_TEMPER: common ones first, rare ones too."""
+NEW_CALL_TRIES = 8
+
+W = TypeVar("W", bound=Words)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One exchange; `call` and `summary` are None where no tool was needed.
+
+    wording is the id of the template the question came from.
+    """
+
+    question: str
+    call: Call | None
+    summary: str | None
+    reply: str
+    goals: tuple[str, ...]
+    wording: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """Turns under one set of goals."""
+
+    goals: tuple[str, ...]
+    turns: tuple[Turn, ...]
+
+
+def compose(rng: np.random.Generator, split: Split, values: Values) -> Dialogue:
+    """One dialogue from the wordings of one split."""
+    return _Composer(rng, split, values, _goals(rng), manner(rng)).dialogue()
+
+
+def held_out_questions(n: int, seed: int, values: Values) -> list[dict[str, Any]]:
+    """Single questions of n distinct held-out wordings, each with its tool and arguments.
+
+    Raises ValueError when there are fewer held-out wordings than n.
+    """
+    rng = np.random.default_rng(seed)
+    wordings = [t for t in templates() if t.split == "held_out" and t.corpus]
+    if n > len(wordings):
+        raise ValueError(f"There are {len(wordings)} held-out wordings, {n} were asked for.")
+    questions = []
+    for index in rng.permutation(len(wordings))[:n]:
+        wording = wordings[index]
+        filled = fill(wording, wording.corpus, values, rng)
+        call = call_of(wording, filled)
+        question = typed(filled.parts, manner(rng), rng)
+        questions.append(
+            {
+                "wording": wording.id,
+                "question": question,
+                "tool": call.tool,
+                "arguments": call.arguments(),
+            }
+        )
+    return questions
+
+
+@cache
+def corpus_values(split: Split) -> Values:
+    """Values drawn from the corpora themselves.
+
+    Training sees only its own names, years and passages. Held-out questions have held-out names
+    and passages, and in half of them held-out years.
+    """
+    from core_model import corpora
+    from core_model.corpora.names import Names
+
+    births, speeches = corpora.load("names"), corpora.load("speeches")
+    assert isinstance(births, Names)
+    totals = births.counts.sum(axis=(0, 1), dtype=np.float64) ** NAME_TEMPER
+    kept = np.array([split_of(f"name:{name}") == split for name in births.listed])
+    cumulated = np.cumsum(np.where(kept, totals, 0.0))
+    passages = [record.values["text"] for record in speeches.records(split)]
+    years = {c.schema.corpus: c.schema.variable("year").values for c in (births, speeches)}
+    held_out = {
+        c.schema.corpus: [y for y in years[c.schema.corpus] if c.is_held_out({"year": y})]
+        for c in (births, speeches)
+    }
+    trained = {name: [y for y in years[name] if y not in held_out[name]] for name in years}
+    listed = tuple(authors())
+
+    def name(rng: np.random.Generator) -> str:
+        at = np.searchsorted(cumulated, rng.random() * cumulated[-1], side="right")
+        return births.listed[int(at)]
+
+    def year(rng: np.random.Generator, corpus: str) -> str:
+        unseen = split == "held_out" and rng.random() < HELD_OUT_YEAR_SHARE
+        options = (held_out if unseen else trained)[corpus]
+        return options[rng.integers(len(options))]
+
+    return Values(
+        name=name,
+        year=year,
+        author=lambda rng: listed[rng.integers(len(listed))],
+        passage=lambda rng: passages[rng.integers(len(passages))],
+    )
+
+
+def _goals(rng: np.random.Generator) -> tuple[str, ...]:
+    shares = dict.fromkeys(DEFAULT_GOALS, OTHER_GOAL_SHARE)
+    shares |= {"calibrated": CALIBRATED_SHARE, "brief": BRIEF_SHARE}
+    return tuple(name for name in GOALS if rng.random() < shares[name])
+
+
+@dataclass(frozen=True, slots=True)
+class _Composer:
+    rng: np.random.Generator
+    split: Split
+    values: Values
+    goals: tuple[str, ...]
+    how: Manner
+
+    def dialogue(self) -> Dialogue:
+        kind = self.choose(KIND_SHARES)
+        turns = [self.first(kind)]
+        if turns[0].call is not None:
+            if self.rng.random() < GREETING_SHARE:
+                turns.insert(0, self.talk("small_talk", "greeting"))
+            share = FOLLOW_SHARE
+            while len(turns) < 3 and self.rng.random() < share:
+                turns.append(self.next(turns))
+                share = THIRD_SHARE
+        return Dialogue(self.goals, tuple(turns))
+
+    def first(self, kind: str) -> Turn:
+        if kind in TOOL_SHARES:
+            tool = self.choose(TOOL_SHARES[kind])
+            corpus = "" if kind == "safety" else kind
+            plain = [t for t in templates() if t.tool == tool and t.corpus == corpus]
+            return self.ask(self.wording([t for t in plain if not _borderline(t)] or plain))
+        if kind == "borderline" and self.rng.random() < 0.4:
+            return self.ask(self.wording([t for t in templates() if _borderline(t)]))
+        return self.talk(kind)
+
+    def next(self, turns: Sequence[Turn]) -> Turn:
+        """A turn that leans on those before."""
+        call = next(turn.call for turn in reversed(turns) if turn.call is not None)
+        kind = self.choose(AFTER_SHARES)
+        if kind == "thanks":
+            return self.talk("small_talk", "thanks")
+        if kind == "outside":
+            return self.talk("outside_after")
+        fitting = [f for f in follow_ups() if applicable(f, call)]
+        fitting = [f for f in fitting if f.split == self.split]
+        if kind == "after" or not fitting:
+            return self.talk("after")
+        groups = sorted({f.group for f in fitting})
+        group = groups[self.rng.integers(len(groups))]
+        return self.follow(self.wording([f for f in fitting if f.group == group]), call)
+
+    def ask(self, template: Template) -> Turn:
+        filled = fill(template, template.corpus, self.values, self.rng)
+        return self.tool_turn(template, filled, call_of(template, filled))
+
+    def follow(self, wording: FollowUp, call: Call) -> Turn:
+        for _ in range(NEW_CALL_TRIES):
+            filled = fill(wording, call.corpus, self.values, self.rng)
+            asked = after(wording, filled, call)
+            if asked != call:
+                break
+        return self.tool_turn(wording, filled, asked)
+
+    def tool_turn(self, wording: Words, filled: Filled, call: Call) -> Turn:
+        summary = made_up(call, self.values, self.rng)
+        reply = tool_reply(call, summary, self.goals, self.rng, filled.decade)
+        question = typed(filled.parts, self.how, self.rng)
+        return Turn(question, call, summary, reply, self.goals, wording.id)
+
+    def talk(self, kind: str, group: str | None = None) -> Turn:
+        prompts = [t for t in talk() if t.kind == kind and group in (None, t.group)]
+        prompt: Talk = self.wording(prompts)
+        filled = fill(prompt, _corpus_of(prompt), self.values, self.rng)
+        question = typed(filled.parts, self.how, self.rng)
+        reply = talk_reply(prompt, self.goals, self.rng)
+        return Turn(question, None, None, reply, self.goals, prompt.id)
+
+    def wording(self, options: Sequence[W]) -> W:
+        ours = [option for option in options if option.split == self.split]
+        return ours[self.rng.integers(len(ours))]
+
+    def choose(self, shares: dict[str, float]) -> str:
+        p = np.array(list(shares.values()))
+        return list(shares)[int(self.rng.choice(len(p), p=p / p.sum()))]
+
+
+def _borderline(template: Template) -> bool:
+    return template.group.startswith("borderline")
+
+
+def _corpus_of(prompt: Talk) -> str:
+    return "speeches" if prompt.group.startswith("speeches") else "names"
+
+
+def _show(n: int, seed: int, split: Split) -> None:
+    rng = np.random.default_rng(seed)
+    for _ in range(n):
+        dialogue = compose(rng, split, corpus_values(split))
+        print(f"--- {condition(dialogue.goals)}")
+        for turn in dialogue.turns:
+            print(f"> {turn.question}")
+            if turn.call is not None:
+                arguments = json.dumps(turn.call.arguments(), ensure_ascii=False)
+                print(f"  {turn.call.tool} {arguments}\n  = {turn.summary}")
+            print(f"  {turn.reply}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line described at the top."""
+    parser = argparse.ArgumentParser(prog="python -m persona.dialogues")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--held-out", type=int, metavar="N", help="N held-out questions as JSON")
+    what.add_argument("--show", type=int, metavar="N", help="N dialogues as text")
+    parser.add_argument("--split", choices=("train", "held_out"), default="train")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(argv)
+    if options.show is not None:
+        _show(options.show, options.seed, options.split)
+        return
+    questions = held_out_questions(options.held_out, options.seed, corpus_values("held_out"))
+    json.dump(questions, sys.stdout, ensure_ascii=False, indent=1)
+    print()
+
+
+if __name__ == "__main__":
+    main()

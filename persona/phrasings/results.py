@@ -1,0 +1,139 @@
+"""Made-up tool results: plausible numbers in the tools' own spelling, never the true ones.
+
+A reply is learnt from these so that its numbers can only come from the result before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from core_model.core import Answer, Distribution, Estimate
+from core_model.notation import Binding
+from persona.phrasings import read
+from persona.phrasings.calls import DEFAULT_SAMPLES, DEFAULT_TOP, Call
+from persona.phrasings.surfaces import Values, authors, excerpt
+from tools import summaries
+
+EXACT_SHARE = 0.55
+NO_DATA_SHARE = 0.05
+ERROR_SHARE = 0.04
+INFER_LISTED = 3
+PARTY_VALUES = tuple(read("surfaces")["weights"]["party"])
+
+
+def made_up(call: Call, values: Values, rng: np.random.Generator) -> str:
+    """The summary a tool might give for this call, or a line that starts with `error: `."""
+    if call.tool in ("probability", "distribution", "sample") and rng.random() < ERROR_SHARE:
+        error = _error(call, rng)
+        if error is not None:
+            return error
+    match call.tool:
+        case "probability":
+            return summaries.probability(*_pair(_chance(call, rng), rng))
+        case "entropy":
+            top = {"name": 11.0, "year": 6.5, "author": 4.5, "party": 2.2, "medium": 1.0}
+            most = top.get(call.target[0], 1.0)
+            return summaries.entropy(*_pair(most * rng.beta(3, 1.5), rng, "bits"))
+        case "mutual_information":
+            return summaries.mutual_information(*_pair(2 ** rng.normal(-3, 2.5), rng, "bits"))
+        case "correlation":
+            value = float(np.clip(rng.normal(0, 0.4), -0.98, 0.98))
+            return summaries.correlation(*_pair(value, rng))
+        case "safety":
+            safe = rng.beta(4, 1) if rng.random() < 0.7 else rng.beta(1, 4)
+            return summaries.safety(float(safe), float(rng.beta(0.5, 4)), float(rng.beta(0.5, 4)))
+        case "sample":
+            n = call.n or DEFAULT_SAMPLES
+            if call.target == ("text",):
+                return summaries.samples([excerpt(values.passage(rng), rng)])
+            return summaries.samples([values.name(rng) for _ in range(n)])
+    return _listed(call, values, rng)
+
+
+def _listed(call: Call, values: Values, rng: np.random.Generator) -> str:
+    candidates = _candidates(call, values, rng)
+    wanted = INFER_LISTED if call.tool == "infer" else call.n or DEFAULT_TOP
+    shown = candidates[:wanted]
+    many = call.target[0] in ("name", "year")
+    first = float(rng.beta(1.2, 20) if many else rng.beta(2, 1.2))
+    shares = [first]
+    for _ in shown[1:]:
+        left = shares[-1] if many else min(shares[-1], 1 - sum(shares))
+        shares.append(left * float(rng.uniform(0.6, 0.98) if many else rng.beta(2, 1.5)))
+    if not many and len(candidates) == 2:
+        shares = [max(first, 1 - first), min(first, 1 - first)]
+    most = {"name": 11.0, "year": 6.8}.get(call.target[0])
+    bits = most * (1 - first) ** 2 if most else -sum(p * np.log2(p) for p in shares if p > 0)
+    answers = [Answer(v, p) for v, p in zip(shown, shares, strict=True)]
+    if call.tool == "infer":
+        nats = float(bits) * float(np.log(2))
+        return summaries.infer(Distribution("", "exact", tuple(answers), 1.0, nats, 0.0, 0))
+    listed = ", ".join(f"{a.value} {summaries.percent(a.probability)}" for a in answers)
+    entropy = summaries.entropy(Estimate("exact", float(bits), 0.0, 0, "bits"))
+    return f"{listed}; {entropy.replace('model', 'entropy')}"
+
+
+def _candidates(call: Call, values: Values, rng: np.random.Generator) -> list[str]:
+    """Values of the target, in random order; years lie close together, authors near the year."""
+    variable = call.target[0]
+    if variable == "name":
+        return list(dict.fromkeys(values.name(rng) for _ in range(40)))
+    if variable == "year":
+        middle = int(values.year(rng, call.corpus))
+        years = {values.year(rng, call.corpus) for _ in range(60)}
+        return sorted(years, key=lambda y: abs(int(y) - middle) + float(rng.uniform(0, 6)))
+    if variable == "author":
+        year = call.value_of("year") or values.year(rng, "speeches")
+        near = {a.name: min(abs(int(year) - y) for y in a.years) for a in authors().values()}
+        return sorted(near, key=lambda name: near[name] + float(rng.uniform(0, 25)))
+    options: Sequence[str] = {
+        "sex": ("female", "male"),
+        "medium": ("spoken", "written"),
+        "party": PARTY_VALUES,
+    }[variable]
+    return [str(v) for v in rng.permutation(options)]
+
+
+def _chance(call: Call, rng: np.random.Generator) -> float:
+    if call.target[0] in ("name", "year"):
+        return float(np.clip(10 ** rng.normal(-2.6, 0.9), 1e-6, 0.6))
+    return float(np.clip(rng.beta(0.7, 0.7), 1e-5, 0.9999))
+
+
+def _pair(
+    value: float, rng: np.random.Generator, unit: str = ""
+) -> tuple[Estimate, Estimate | None]:
+    """The model's estimate, exact or sampled, and mostly the data's beside it."""
+    error = 0.0 if rng.random() < EXACT_SHARE else abs(value) * float(10 ** rng.uniform(-2, -0.5))
+    model = Estimate(
+        "sampled" if error else "exact", float(value), error, 400 if error else 0, unit
+    )
+    if rng.random() < NO_DATA_SHARE:
+        return model, None
+    factor = float(np.exp(rng.normal(0, 0.25)))
+    if unit:
+        counted = value * factor
+    elif value > 0.5:  # shares near one: perturb what is missing from one
+        counted = 1 - (1 - value) * factor
+    else:
+        counted = min(max(value * factor, -1.0), 1.0)
+    return model, Estimate("data", counted, 0.0, 1, unit)
+
+
+def _error(call: Call, rng: np.random.Generator) -> str | None:
+    """What a tool says where no record matches; None where there is no condition to blame."""
+    if not call.given:
+        return None
+    given = ", ".join(_written(binding) for binding in call.given)
+    return (
+        f"error: No record of {call.corpus} has {given}. Give fewer or other conditions.",
+        f"error: No record matches '{given}'. Give fewer or other conditions.",
+        f"error: nothing is known for {given}.",
+    )[rng.integers(3)]
+
+
+def _written(binding: Binding) -> str:
+    value = f'"{binding.value}"' if " " in binding.value else binding.value
+    return f"{binding.variable}={value}"
