@@ -246,7 +246,7 @@ class _Composer:
     def tool_turn(self, wording: Words, filled: Filled, call: Call) -> Turn:
         summary = made_up(call, self.values, self.rng)
         reply = tool_reply(call, summary, self.goals, self.rng, filled.decade)
-        question = typed(filled.parts, self.how, self.rng)
+        question = typed(filled.parts, self.how, self.rng, isinstance(wording, FollowUp))
         return Turn(question, call, summary, reply, self.goals, wording.id)
 
     def talk(self, kind: str, group: str | None = None) -> Turn:

@@ -40,8 +40,9 @@ def tool_reply(
         (calibrated, brief), "number"
     )
     reply = _pick(read("replies")[group][style], rng).format(**fields)
-    if decade and not brief:
-        note = _pick(read("replies")["decade"]["note"], rng).format(year=call.value_of("year"))
+    if decade:
+        notes = read("replies")["decade"]["brief" if brief else "note"]
+        note = _pick(notes, rng).format(year=call.value_of("year"))
         return f"{note} {reply}"
     return reply
 

@@ -14,6 +14,7 @@ SLIP_SHARE = 0.06
 OPENING_SHARE, CLOSING_SHARE = 0.06, 0.04
 CONTRACTION_SHARE = 0.3
 OPENINGS = ("hi, ", "hey, ", "ok, ", "so, ", "hello, ", "hi Candor, ", "quick question: ", "well, ")
+OPENINGS_LATER = ("ok, ", "so, ", "hm, ", "right, ")
 CLOSINGS = (" please", " thanks", ", please", " pls")
 CONTRACTIONS = (("what is ", "what's "), ("who is ", "who's "), ("could not", "couldn't"))
 
@@ -36,15 +37,16 @@ def manner(rng: np.random.Generator) -> Manner:
     return "tidy" if draw < LOWER_SHARE + TIDY_SHARE else "plain"
 
 
-def typed(parts: Sequence[Part], how: Manner, rng: np.random.Generator) -> str:
-    """The question as typed; what stands in `fixed` parts stays as it is."""
+def typed(parts: Sequence[Part], how: Manner, rng: np.random.Generator, later: bool = False) -> str:
+    """The question as typed; `fixed` parts stay as they are. `later`: not the first turn."""
     pieces = list(parts)
     if rng.random() < CONTRACTION_SHARE:
         pieces = [_map(p, _contract) if p.kind == "free" else p for p in pieces]
     if rng.random() < SLIP_SHARE:
         pieces = _slip(pieces, rng)
     if rng.random() < OPENING_SHARE and len(pieces) > 1:
-        pieces.insert(0, Part(OPENINGS[rng.integers(len(OPENINGS))], "value"))
+        openings = OPENINGS_LATER if later else OPENINGS
+        pieces.insert(0, Part(openings[rng.integers(len(openings))], "value"))
     last = pieces[-1]
     if last.kind != "fixed":
         text = last.text
