@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -136,6 +136,27 @@ class Core(ABC):
         """Exact distribution: all values of a closed variable; the `top` of an enumerable one.
 
         Raises CandorError for an open variable: it can only be sampled.
+        """
+
+    @abstractmethod
+    def choose(
+        self, conditional: Conditional, partial: Sequence[str], options: Sequence[str | None]
+    ) -> NDArray[np.float64]:
+        """log p(next piece is option | given, pieces so far) in nats, shape (len(options),).
+
+        An answer may be made of pieces; None stands for its end. This is how an answer is decoded
+        under a grammar: at each place only the pieces that may stand there are scored.
+        """
+
+    @abstractmethod
+    def write(
+        self, conditional: Conditional, rng: np.random.Generator, numbers: Sequence[str] | None,
+        temperature: float = 1.0, max_tokens: int = 120, opening: str = "",
+    ) -> Iterator[str]:  # fmt: skip
+        """Stream one answer as it is drawn, behind `opening`.
+
+        With `numbers` it can state these numbers and no others. Stopping the iteration stops the
+        work.
         """
 
     def log_prob(

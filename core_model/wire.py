@@ -44,11 +44,6 @@ class Wire:
         self._mark_of = {token: mark for mark, token in self.marks.items()}
         self.end = self.marks["end"]
 
-    @property
-    def mark_ids(self) -> tuple[int, ...]:
-        """Token ids of the marks, in the order of MARK_NAMES: the rows that are trained."""
-        return tuple(self.marks.values())
-
     def segment(self, mark: str, text: str) -> list[int]:
         """A mark and the text behind it."""
         return [self.marks[mark], *self.tokenizer.encode_value(text)]
@@ -71,6 +66,14 @@ class Wire:
     def answer(self, value: str) -> list[int]:
         """An answer and its end."""
         return [*self.tokenizer.encode_value(value), self.end]
+
+    def piece(self, text: str) -> list[int]:
+        """One piece of an answer that is made of several; a mark closes it."""
+        return [*self.tokenizer.encode_value(text), self.marks["variable"]]
+
+    def pieces(self, pieces: Sequence[str]) -> list[int]:
+        """A whole answer made of pieces, and its end."""
+        return [token for piece in pieces for token in self.piece(piece)] + [self.end]
 
     def parse(self, tokens: Sequence[int]) -> list[Segment]:
         """The segments of a row; raises CandorError where it doesn't begin with a mark."""

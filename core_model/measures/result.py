@@ -1,0 +1,173 @@
+"""A measured figure with its interval, guards and baselines, and the statistics they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Statistic = Callable[[Ints], float]
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a value should reach; `around one` asks for |value - 1| ≤ `bound`."""
+
+    kind: Literal["at most", "at least", "around one"]
+    bound: float
+
+    def met(self, value: float) -> bool:
+        """Whether a value reaches it."""
+        if self.kind == "at most":
+            return value <= self.bound
+        return value >= self.bound if self.kind == "at least" else abs(value - 1) <= self.bound
+
+    def __str__(self) -> str:
+        sign = {"at most": "≤ ", "at least": "≥ ", "around one": "1 ± "}[self.kind]
+        return f"{sign}{self.bound:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureRow:
+    """One figure: value, bootstrap 95% interval (None where it has none), and what to read it by.
+
+    guard: figures that would show that the value was bought at another's expense. baselines: the
+    same figure for other models on the same items. n: items measured.
+    """
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    unit: str
+    n: int
+    guard: Mapping[str, float] = field(default_factory=dict)
+    baselines: Mapping[str, float] = field(default_factory=dict)
+    floor: Goal | None = None
+    aim: Goal | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for the JSON file."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> MeasureRow:
+        """The row that `to_json` wrote."""
+        goals = {k: Goal(**stored[k]) if stored[k] else None for k in ("floor", "aim")}
+        return cls(**{**stored, **goals})
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to measure. `quick` takes fewer items; `cache_dir` keeps the fitted baselines."""
+
+    seed: int = 0
+    quick: bool = False
+    cache_dir: Path | None = None
+
+    def rng(self, stream: int) -> np.random.Generator:
+        """A generator of its own for each use, so that one measure never moves another."""
+        return np.random.default_rng([self.seed, stream])
+
+
+def measured(
+    name: str, unit: str, statistic: Statistic, groups: Sequence[Hashable], options: Options,
+    guard: Mapping[str, float] | None = None, baselines: Mapping[str, float] | None = None,
+    floor: Goal | None = None, aim: Goal | None = None,
+) -> MeasureRow:  # fmt: skip
+    """A row whose value is `statistic` of all items, with its interval from `bootstrap`."""
+    low, high = bootstrap(statistic, groups, options.rng(99))
+    value = float(statistic(np.arange(len(groups))))
+    return MeasureRow(
+        name, value, low, high, unit, len(groups), guard or {}, baselines or {}, floor, aim
+    )
+
+
+def bootstrap(
+    statistic: Statistic, groups: Sequence[Hashable], rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> tuple[float | None, float | None]:  # fmt: skip
+    """Percentile bootstrap 95% interval of a statistic of item indices, resampling whole groups.
+
+    groups: (n,) the group of each item. Passages of one address share what they say, so an
+    interval that resampled them one by one would be too narrow. Resamples in which the statistic
+    is undefined (nan) are left out. One group alone has no interval. Efron 1979.
+    """
+    of_group: dict[Hashable, list[int]] = {}
+    for index, group in enumerate(groups):
+        of_group.setdefault(group, []).append(index)
+    members = [np.array(indices) for indices in of_group.values()]
+    if len(members) < 2:
+        return None, None
+    values = [
+        statistic(np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))]))
+        for _ in range(resamples)
+    ]
+    if np.isnan(values).all():
+        return None, None
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def mean_of(values: Floats) -> Statistic:
+    """The statistic 'mean of these values'."""
+    return lambda indices: float(values[indices].mean())
+
+
+def jsd_bits(p: Floats, q: Floats) -> float:
+    """Jensen-Shannon divergence, ½ KL(p ‖ m) + ½ KL(q ‖ m) with m = (p + q) / 2, in bits.
+
+    p, q: (n,) probabilities over the same outcomes. Between 0 and 1. Lin 1991.
+    """
+    m = (p + q) / 2
+    return float(sum(0.5 * (a[a > 0] * np.log2(a[a > 0] / m[a > 0])).sum() for a in (p, q)))
+
+
+def entropy_bits(p: Floats) -> float:
+    """-Σ p log2 p of (n,) probabilities."""
+    return float(-(p[p > 0] * np.log2(p[p > 0])).sum())
+
+
+def auroc(scores: Floats, positive: NDArray[np.bool_]) -> float:
+    """P(score of a positive > score of a negative), ties counting half; nan with one class only.
+
+    The Mann-Whitney statistic over n₊ n₋, from mid-ranks.
+    """
+    n_positive = int(positive.sum())
+    n_negative = len(positive) - n_positive
+    if not n_positive or not n_negative:
+        return float("nan")
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    above = ranks[positive].sum() - n_positive * (n_positive + 1) / 2
+    return float(above / (n_positive * n_negative))
+
+
+def f1(predicted: NDArray[np.bool_], positive: NDArray[np.bool_]) -> float:
+    """2 TP / (2 TP + FP + FN); nan when nothing is positive and nothing predicted."""
+    named = int(predicted.sum() + positive.sum())
+    return float(2 * (predicted & positive).sum() / named) if named else float("nan")
+
+
+def ece(confidence: Floats, correct: NDArray[np.bool_], bins: int = 15) -> float:
+    """Expected calibration error, Σ_b n_b/n |accuracy_b - mean confidence_b|, equal-mass bins."""
+    order = np.argsort(confidence, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    gaps = [len(b) * abs(correct[b].mean() - confidence[b].mean()) for b in parts]
+    return float(sum(gaps) / len(confidence))
+
+
+def fpr_at_recall(scores: Floats, positive: NDArray[np.bool_], recall: float = 0.95) -> float:
+    """Share of negatives at or above the highest threshold that finds `recall` of the positives."""
+    found = np.sort(scores[positive])[::-1]
+    if not len(found) or positive.all():
+        return float("nan")
+    threshold = found[int(np.ceil(recall * len(found))) - 1]
+    return float((scores[~positive] >= threshold).mean())
