@@ -125,7 +125,7 @@ which distribution answered.
 
 - The title is the tool and the **query in the notation**: `names: name | year=1985, sex=female` is
   *p(name | year 1985, female)* in the corpus *names*. The same line works with `candor query`.
-- A bar is the **model's** probability; the mark `┃` on it, and the second number, is what was
+- A bar `━` is the **model's** probability; the mark `┃` on it, and the second number, is what was
   **counted** in the corpus.
 - `±` is a standard error; `n` the number of samples or records; `enumerated` means no sampling.
 - The seed runs the same call again.

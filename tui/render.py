@@ -24,7 +24,7 @@ from tools.summaries import in_bits, percent
 Role = Literal["text", "name", "query", "muted", "label", "bar", "mark", "number", "bad", "good"]
 Detail = Literal["closed", "open", "full"]
 
-EIGHTHS = " ▏▎▍▌▋▊▉"
+BAR, HALF_BAR = "━", "╸"
 MARK = "┃"
 OTHERS = "all others"
 ROWS: dict[Detail, int] = {"closed": 0, "open": 8, "full": 40}
@@ -135,8 +135,9 @@ def chart(
     highest = max(max(main.get(v, 0.0), (counted or {}).get(v, 0.0)) for v in values)
 
     heads = ["model", "counted"] if counted is not None else ["model" if model else "counted"]
-    indent = " " * (label_width + bar_width + 2)
-    lines: list[Line] = [(Span(indent + "".join(h.rjust(NUMBER_WIDTH) for h in heads), "muted"),)]
+    legend = f"{BAR} model  {MARK} counted" if counted is not None and bar_width >= 20 else ""
+    head = " " * (label_width + 2) + legend.ljust(bar_width)
+    lines: list[Line] = [(Span(head + "".join(h.rjust(NUMBER_WIDTH) for h in heads), "muted"),)]
     for value, label in zip(values, labels, strict=True):
         p, c = main.get(value, 0.0), None if counted is None else counted.get(value, 0.0)
         lines.append(
@@ -151,8 +152,6 @@ def chart(
     if max(others) > 5e-4:
         shown = "".join(percent(max(rest, 0.0)).rjust(NUMBER_WIDTH) for rest in others)
         lines.append((Span(_fit(OTHERS, label_width + bar_width + 2) + shown, "muted"),))
-    if counted is not None and bar_width:
-        lines.append((Span(f"{' ' * (label_width + 2)}█ model  {MARK} counted", "muted"),))
     return lines
 
 
@@ -162,18 +161,16 @@ def shares(distribution: Distribution | None) -> dict[str, float]:
 
 
 def bar(value: float, mark: float | None, highest: float, width: int) -> tuple[Span, ...]:
-    """A bar `width` cells wide at most, to an eighth of a cell, with a mark on or beside it."""
+    """A bar `width` cells wide at most, to half a cell, with a mark on or beside it."""
     if width <= 0 or highest <= 0:
         return ()
-    eighths = round(8 * width * min(max(value, 0.0) / highest, 1.0))
-    if value > 0 and eighths == 0:
-        eighths = 1
-    full, part = divmod(eighths, 8)
-    cells = "█" * full + (EIGHTHS[part] if part else "")
-    cells = cells.ljust(width)
+    halves = round(2 * width * min(max(value, 0.0) / highest, 1.0))
+    if value > 0 and halves == 0:
+        halves = 1
+    cells = (BAR * (halves // 2) + HALF_BAR * (halves % 2)).ljust(width)
     if mark is None:
         return (Span(cells, "bar"),)
-    at = min(round((width - 1) * min(max(mark, 0.0) / highest, 1.0)), width - 1)
+    at = min(round(width * min(max(mark, 0.0) / highest, 1.0)), width - 1)
     return (Span(cells[:at], "bar"), Span(MARK, "mark"), Span(cells[at + 1 :], "bar"))
 
 
@@ -206,23 +203,22 @@ def is_probability(result: ToolResult) -> bool:
 def estimate_lines(estimates: Sequence[Estimate], probability: bool, width: int = 78) -> list[Line]:
     """One row an estimate: method, bar, value with its error, sample size."""
     highest = max(abs(estimate.value) for estimate in estimates)
-    name_width = max(len(METHOD_NAMES[estimate.method]) for estimate in estimates)
-    bar_width = min(width - name_width - 44, 24)
-    lines: list[Line] = []
-    for estimate in estimates:
-        value, error = estimate_text(estimate, probability)
-        size = f"n = {estimate.n:,}" if estimate.n else "enumerated"
-        cells = bar(abs(estimate.value), None, highest, bar_width) if bar_width >= LEAST_BAR else ()
-        lines.append(
-            (
-                Span(METHOD_NAMES[estimate.method].ljust(name_width + 2), "label"),
-                *cells,
-                Span(value.rjust(14), "number"),
-                Span(error.ljust(12), "muted"),
-                Span(f"  {size}", "muted"),
-            )
+    names = [METHOD_NAMES[estimate.method] for estimate in estimates]
+    texts = [estimate_text(estimate, probability) for estimate in estimates]
+    sizes = [f"n = {estimate.n:,}" if estimate.n else "enumerated" for estimate in estimates]
+    widths = [max(map(len, column)) for column in (names, *zip(*texts, strict=True), sizes)]
+    bar_width = min(width - sum(widths) - 8, MOST_BAR // 2)
+    bar_width = bar_width if bar_width >= LEAST_BAR else 0
+    return [
+        (
+            Span(name.ljust(widths[0] + 2), "label"),
+            *bar(abs(estimate.value), None, highest, bar_width),
+            Span(value.rjust(widths[1] + 3), "number"),
+            Span(error.ljust(widths[2] + 3), "muted"),
+            Span(size, "muted"),
         )
-    return lines
+        for estimate, name, (value, error), size in zip(estimates, names, texts, sizes, strict=True)
+    ]
 
 
 METHOD_NAMES = {

@@ -1,0 +1,95 @@
+"""Where a question is typed: Enter sends, ctrl+j makes a new line, up recalls earlier questions."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.message import Message
+from textual.widgets import TextArea
+
+NEWLINE_KEYS = ("ctrl+j", "shift+enter", "alt+enter")
+
+
+class Composer(TextArea):
+    """A text area that grows to a few lines and sends on Enter."""
+
+    class Sent(Message):
+        """A question or slash command was entered."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class LeftDown(Message):
+        """Down was pressed in an empty composer."""
+
+    class Complete(Message):
+        """Tab was pressed while a slash command is being typed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            id="composer",
+            soft_wrap=True,
+            show_line_numbers=False,
+            tab_behavior="focus",
+            highlight_cursor_line=False,
+            placeholder="Ask about names or speeches …",
+        )
+        self.sent: list[str] = []
+        self._recalled: int | None = None
+        self._draft = ""
+
+    async def on_key(self, event: events.Key) -> None:
+        """Keys that mean something else here than in a text area."""
+        line, _ = self.cursor_location
+        handled = True
+        if event.key == "enter":
+            self._send()
+        elif event.key in NEWLINE_KEYS:
+            self.insert("\n")
+        elif event.key == "up" and line == 0 and self.sent:
+            self._recall(-1)
+        elif event.key == "down" and self._recalled is not None and line == self._last_line:
+            self._recall(1)
+        elif event.key == "down" and not self.text:
+            self.post_message(self.LeftDown())
+        elif event.key == "tab" and self.text.startswith("/"):
+            self.post_message(self.Complete())
+        else:
+            handled = False
+        if handled:
+            event.stop()
+            event.prevent_default()
+
+    @property
+    def _last_line(self) -> int:
+        return self.document.line_count - 1
+
+    def put(self, text: str) -> None:
+        """Replace what is typed, the cursor at its end."""
+        self.load_text(text)
+        self.move_cursor(self.document.end)
+
+    def remember(self, text: str) -> None:
+        """Make a question one that `up` recalls."""
+        if text and (not self.sent or self.sent[-1] != text):
+            self.sent.append(text)
+
+    def _send(self) -> None:
+        text = self.text
+        if not text.strip():
+            return
+        self.remember(text)
+        self._recalled = None
+        self.load_text("")
+        self.post_message(self.Sent(text))
+
+    def _recall(self, step: int) -> None:
+        if self._recalled is None:
+            self._draft = self.text
+            self._recalled = len(self.sent)
+        self._recalled = max(0, self._recalled + step)
+        if self._recalled >= len(self.sent):
+            self._recalled = None
+            self.put(self._draft)
+        else:
+            self.put(self.sent[self._recalled])

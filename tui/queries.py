@@ -1,0 +1,106 @@
+"""`candor query`: what `tools.query.run_query` returns, as text or as JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from core_model.core import Answer, Distribution, Estimate
+from core_model.errors import CandorError
+from tui.render import chart, estimate_lines, plain, wrap_muted
+
+WIDTH = 88
+KEYS = {"query": str, "data": str, "top": int, "method": str, "seed": int}
+Run = Callable[[str, str | None, int | None, str, int], dict[str, Any]]
+"""query, data, top, method, seed -> the result as JSON."""
+
+
+def as_text(result: dict[str, Any]) -> str:
+    """A result as its card: bars with numbers, or a row for each estimate."""
+    if "estimates" in result:
+        estimates = [
+            Estimate(e["method"], e["value"], e["stderr"], e["n"], e.get("unit", ""))
+            for e in result["estimates"]
+        ]
+        # A probability is the one measure that names values.
+        probability = "P(" in result["query"]
+        return plain([*_head(result), *estimate_lines(estimates, probability, WIDTH)])
+    every = result.get("methods", [result])
+    model = next((d for d in every if d["method"] != "data"), None)
+    data = next((d for d in every if d["method"] == "data"), None)
+    found = [_distribution(result["query"], each) if each else None for each in (model, data)]
+    shown = found[0] or found[1]
+    assert shown is not None
+    rows = len(shown.answers)
+    if any(len(answer.value) > 60 for answer in shown.answers):
+        body = "\n\n".join(answer.value for answer in shown.answers)
+        return plain(_head(result)) + "\n" + body
+    lines = chart(found[0], found[1], WIDTH, rows) if rows else []
+    note = (
+        f"{shown.method} · listed {shown.listed_mass:.1%} · entropy {shown.entropy_nats:.3f} nats"
+        + (f" ± {shown.entropy_stderr:.2g}" if shown.entropy_stderr else "")
+        + (f" · n = {shown.n:,}" if shown.n else "")
+    )
+    return plain([*_head(result), *lines, (), *wrap_muted(note, WIDTH)])
+
+
+def _head(result: dict[str, Any]) -> list[Any]:
+    return [*wrap_muted(result["query"], WIDTH), ()]
+
+
+def _distribution(query: str, found: dict[str, Any]) -> Distribution:
+    return Distribution(
+        query=query,
+        method=found["method"],
+        answers=tuple(Answer(a["value"], a["probability"]) for a in found["answers"]),
+        listed_mass=found["listed_mass"],
+        entropy_nats=found["entropy_nats"],
+        entropy_stderr=found.get("entropy_stderr", 0.0),
+        n=found.get("n", 0),
+    )
+
+
+def run_batch(
+    lines: Iterable[str],
+    run: Run,
+    defaults: dict[str, Any],
+    failure: Callable[[BaseException], str],
+    write: Callable[[str], None],
+) -> int:
+    """One JSON result a line, in order, `{"error": …}` where one fails; returns how many failed."""
+    failed = 0
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            result = run_line(line, run, defaults)
+        except Exception as error:
+            failed += 1
+            result = {"error": failure(error), "line": number}
+        write(json.dumps(result) + "\n")
+    return failed
+
+
+def run_line(line: str, run: Run, defaults: dict[str, Any]) -> dict[str, Any]:
+    """Answer one line `{"query", "data"?, "top"?, "method"?, "seed"?}`; raises CandorError."""
+    try:
+        asked = json.loads(line)
+    except ValueError as error:
+        raise CandorError(f"This line is not JSON: {error}.") from error
+    if not isinstance(asked, dict) or "query" not in asked:
+        raise CandorError('Each line must be an object with "query", as {"query": "names: sex"}.')
+    for key, value in asked.items():
+        if key not in KEYS:
+            raise CandorError(f"Unknown key '{key[:40]}'. A line may have: {', '.join(KEYS)}.")
+        wanted = KEYS[key]
+        if value is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
+            raise CandorError(f"'{key}' must be of type {wanted.__name__}.")
+    settings = defaults | {key: value for key, value in asked.items() if value is not None}
+    return run(
+        settings["query"],
+        settings.get("data"),
+        settings.get("top"),
+        settings.get("method") or "exact",
+        settings.get("seed") or 0,
+    )
