@@ -1,0 +1,192 @@
+"""The grammar of a call: which piece may follow which, so a malformed call can't be decoded.
+
+A call is an answer made of pieces: the tool, then what the tool needs, then what is given.
+
+    probability | names | name | Jennifer | year | 1972 | sex | female |
+    infer | speeches | author | Four score and |
+    reply |
+
+Closed variables offer their values; names, numbers and passages offer what the dialogue holds. A
+passage is pointed at by its first words: they tell the dialogue's passages apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core_model.corpora import schema
+from core_model.graph import Schema
+from core_model.notation import Binding
+from persona.phrasings.calls import Call
+
+REPLY = "reply"
+CORPORA = ("names", "speeches")
+FORMS: dict[str, tuple[str, ...]] = {
+    REPLY: (),
+    "sample": ("corpus", "variable", "count"),
+    "distribution": ("corpus", "variable", "count"),
+    "infer": ("corpus", "variable", "document"),
+    "probability": ("corpus", "variable", "value"),
+    "entropy": ("corpus", "variable"),
+    "mutual_information": ("corpus", "variable", "other"),
+    "correlation": ("corpus", "variable", "other"),
+    "safety": ("document",),
+}
+HEAD_WORDS = 3
+COUNTS = tuple(str(n) for n in (*range(1, 21), 25, 30, 40, 50, 100))
+_WORD = re.compile(r"[^\W\d_][^\W\d_'’-]*(?:[-'’][^\W\d_]+)*")
+_QUOTED = re.compile(
+    r"“([^“”]{2,})”|«([^«»]{2,})»|\"([^\"]{2,})\"|(?<!\w)['‘](.{2,}?)['’](?!\w)", re.S
+)
+
+
+def head(span: str) -> str:
+    """The first words of a passage, by which a call points at it."""
+    return " ".join(span.split()[:HEAD_WORDS])
+
+
+def pieces_of(call: Call | None) -> list[str]:
+    """A call as its pieces; None is a reply without a tool."""
+    if call is None:
+        return [REPLY]
+    pieces = [call.tool]
+    for place in FORMS[call.tool]:
+        match place:
+            case "corpus":
+                pieces.append(call.corpus)
+            case "variable":
+                pieces.append(call.target[0])
+            case "other":
+                pieces.append(call.target[1])
+            case "count":
+                arguments = call.arguments()
+                pieces.append(str(arguments.get("n") or arguments.get("top")))
+            case "value":
+                pieces.append(call.event_value or "")
+            case "document":
+                pieces.append(head(call.text or ""))
+    for binding in call.given:
+        pieces += [binding.variable, binding.value]
+    return pieces
+
+
+@dataclass(frozen=True, slots=True)
+class CallGrammar:
+    """The grammar over one dialogue: `texts` are the user's messages, the last one last."""
+
+    texts: tuple[str, ...]
+
+    def options(self, pieces: Sequence[str]) -> list[str | None]:
+        """The pieces that may follow; None is the end of the call. Never empty."""
+        if not pieces:
+            return list(FORMS)
+        form = FORMS[pieces[0]]
+        place = len(pieces) - 1
+        if place < len(form):
+            found = self._required(form[place], pieces)
+            # Where the dialogue offers nothing, the whole last message is what is meant.
+            return list(found) or [head(self.texts[-1])]
+        if "corpus" not in form:
+            return [None]
+        corpus = schema(pieces[1])
+        given = pieces[1 + len(form) :]
+        if len(given) % 2:
+            return list(self._values(corpus, given[-1]))
+        free = [name for name in self._conditions(corpus, pieces, form) if name not in given[::2]]
+        return [None, *(name for name in free if self._values(corpus, name))]
+
+    def call(self, pieces: Sequence[str]) -> Call | None:
+        """The call behind whole pieces, passages in full; None for a reply."""
+        tool, *rest = pieces
+        if tool == REPLY:
+            return None
+        form = FORMS[tool]
+        by_place = dict(zip(form, rest, strict=False))
+        given = rest[len(form) :]
+        target = tuple(by_place[p] for p in ("variable", "other") if p in by_place)
+        return Call(
+            tool=tool,
+            corpus=by_place.get("corpus", "safety"),
+            target=target,
+            event_value=by_place.get("value"),
+            given=tuple(Binding(*pair) for pair in zip(given[::2], given[1::2], strict=True)),
+            text=self._document(pieces) if "document" in by_place else None,
+            n=int(by_place["count"]) if "count" in by_place else None,
+        )
+
+    def _required(self, place: str, pieces: Sequence[str]) -> Sequence[str]:
+        if place == "corpus":
+            return CORPORA
+        if place == "count":
+            return self._counts()
+        corpus = schema(pieces[1]) if len(pieces) > 1 and "corpus" in FORMS[pieces[0]] else None
+        if place == "document":
+            if corpus is not None and corpus.variable(corpus.document).kind != "open":
+                return self._names()
+            return list(self._passages())
+        assert corpus is not None
+        if place == "value":
+            return self._values(corpus, pieces[2])
+        known = pieces[2:] if place == "other" else ()
+        return [v for v in self._targets(corpus, pieces[0]) if v not in known]
+
+    def _targets(self, corpus: Schema, tool: str) -> list[str]:
+        """The variables a tool may ask about."""
+        return [
+            v.name
+            for v in corpus.variables
+            if {
+                "infer": v.kind == "closed",
+                "probability": v.kind != "open",
+                "distribution": v.kind != "open",
+                "entropy": v.kind != "open",
+                "mutual_information": v.kind != "open",
+                "correlation": v.is_coded,
+            }.get(tool, True)
+        ]
+
+    def _conditions(
+        self, corpus: Schema, pieces: Sequence[str], form: tuple[str, ...]
+    ) -> list[str]:
+        """The variables that may be given: short ones that are not asked about."""
+        asked = {pieces[1 + i] for i, place in enumerate(form) if place in ("variable", "other")}
+        if "document" in form:
+            asked.add(corpus.document)
+        return [v.name for v in corpus.variables if v.kind != "open" and v.name not in asked]
+
+    def _values(self, corpus: Schema, name: str) -> Sequence[str]:
+        variable = corpus.variable(name)
+        return variable.values if variable.kind == "closed" else self._names()
+
+    def _names(self) -> list[str]:
+        """Words of the dialogue as names are written, the last message's first."""
+        words = [w for text in reversed(self.texts) for w in _WORD.findall(text)]
+        spelled = [w[0].upper() + (w[1:].lower() if w.isupper() else w[1:]) for w in words]
+        possessive = [s.removesuffix("'s").removesuffix("’s") for s in spelled]
+        plural = [s[:-1] for s in possessive if s.endswith("s") and len(s) > 3]
+        return list(dict.fromkeys([*possessive, *plural]))
+
+    def _counts(self) -> list[str]:
+        said = [n for text in self.texts for n in re.findall(r"(?<!\d)\d{1,3}(?!\d)", text)]
+        return list(dict.fromkeys([*COUNTS, *(n for n in said if 1 <= int(n) <= 400)]))
+
+    def _passages(self) -> dict[str, str]:
+        """Passages of the dialogue by their first words, quoted ones before looser readings."""
+        found: dict[str, str] = {}
+        for text in reversed(self.texts):
+            quoted = ["".join(groups) for groups in _QUOTED.findall(text)]
+            loose = [text.split(mark, 1)[1] for mark in (":", "\n") if mark in text]
+            lines = [line for line in text.splitlines() if len(line.split()) > HEAD_WORDS]
+            before = [text.rsplit(mark, 1)[0] for mark in (" - ", " – ", "\n") if mark in text]
+            for span in (*quoted, *loose, *(lines if len(lines) > 1 else ()), *before, text):
+                clean = span.strip().strip("\"“”'‘’").strip()
+                if clean:
+                    found.setdefault(head(clean), clean)
+        return found
+
+    def _document(self, pieces: Sequence[str]) -> str:
+        piece = pieces[1 + FORMS[pieces[0]].index("document")]
+        return self._passages().get(piece, piece)

@@ -1,0 +1,64 @@
+"""A dialogue as what the core is given: the conditions on the unknown author's next words.
+
+    goals=…  user=…  call=…  result=…  -> reply        (the turn under way)
+    goals=…  user=…  call=…  assistant=…  user=…  -> call
+
+Variables repeat, in the order things were said. A past turn keeps its call, so that "and for
+boys?" can be read, and drops its result, which the reply has told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core_model.core import Conditional
+from core_model.notation import Binding
+
+CORPUS = "dialogue"
+KEPT_TURNS = 3
+QUESTION_WORDS = 220
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One past turn: the question, the call's pieces (none for a plain reply) and the reply."""
+
+    question: str
+    call: tuple[str, ...]
+    reply: str
+
+
+def opening(condition: str, history: Sequence[Said], question: str) -> tuple[Binding, ...]:
+    """What is known when a question has just been asked."""
+    known = [Binding("goals", condition)]
+    for said in history[-KEPT_TURNS:]:
+        known.append(Binding("user", shortened(said.question)))
+        if said.call:
+            known.append(Binding("call", " ".join(said.call)))
+        known.append(Binding("assistant", shortened(said.reply)))
+    return (*known, Binding("user", shortened(question)))
+
+
+def called(pieces: Sequence[str], summary: str) -> tuple[Binding, ...]:
+    """What a tool call adds to what is known."""
+    return Binding("call", " ".join(pieces)), Binding("result", shortened(summary))
+
+
+def call_of(known: tuple[Binding, ...]) -> Conditional:
+    """p(call | what is known)."""
+    return Conditional(CORPUS, "call", known)
+
+
+def reply_of(known: tuple[Binding, ...]) -> Conditional:
+    """p(reply | what is known)."""
+    return Conditional(CORPUS, "reply", known)
+
+
+def shortened(text: str, words: int = QUESTION_WORDS) -> str:
+    """A long text as its beginning and its end: a question may stand on either side of a text."""
+    split = text.split(" ")
+    if len(split) <= words:
+        return text
+    half = words // 2
+    return " ".join([*split[:half], "…", *split[-half:]])
