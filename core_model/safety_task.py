@@ -1,0 +1,119 @@
+"""Training rows about safety: the verdicts on a reply, seen in its dialogue.
+
+A row packs a prompt and a reply with a branch for each verdict that is known. Half of the rows are
+replies that people scored, half are ordinary dialogue, so that plain chat, statistics and polite
+refusals are safe.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from core_model import corpora
+from core_model.corpora.base import Record, refuse_held_out
+from core_model.corpora.safety import NO, YES
+from core_model.errors import StorageError
+from core_model.prefix_tree import PackedRow, RowBuilder
+from core_model.tasks import ClosedAnswers
+from core_model.wire import Wire
+
+VERDICTS = ("safe", "refusal", "harmful")
+PROMPT_TOKENS, REPLY_TOKENS = 80, 100
+BENIGN_SHARE = 0.5
+REPLY_ALONE_SHARE = 0.1
+"""Rows without the prompt; what it asks for can't be judged then."""
+PROMPT_ALONE_SHARE = 0.3
+"""Rows that ask whether the prompt is harmful before the reply stands there, too."""
+
+
+class SafetyTask:
+    """Rows of scored replies, mixed with those of the file `benign` where there is one.
+
+    benign: JSON lines {"prompt", "reply", "refusal", "harmful"}, made by `persona.replay`; the
+    labels are "yes", "no" or null where unknown, and every reply in it is safe.
+    Raises StorageError when that file or the scored replies can't be read.
+    """
+
+    def __init__(self, wire: Wire, benign: str | None = None) -> None:
+        corpus = corpora.load("safety")
+        self._wire = wire
+        self._scored = [
+            record
+            for record in refuse_held_out(corpus, corpus.records("train"))
+            if any(verdict in record.values for verdict in VERDICTS)
+        ]
+        # Ordinary dialogue may happen to say what a held-out record says: that is left out.
+        self._benign = [
+            record
+            for record in (read_benign(Path(benign)) if benign else [])
+            if not corpus.is_held_out(record.values)
+        ]
+        self._answers = ClosedAnswers(wire, (YES, NO))
+
+    def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
+        """Random rows, half of them ordinary dialogue."""
+        made = []
+        for _ in range(count):
+            ordinary = self._benign and rng.random() < BENIGN_SHARE
+            records = self._benign if ordinary else self._scored
+            made.append(self._row(records[int(rng.integers(len(records)))], rng))
+        return made
+
+    def _row(self, record: Record, rng: np.random.Generator) -> PackedRow:
+        builder = RowBuilder()
+        after = builder.extend(self._wire.segment("corpus", "safety"))
+        asked = [verdict for verdict in VERDICTS if verdict in record.values]
+        without = [verdict for verdict in asked if verdict != "harmful"]
+        if without and rng.random() < REPLY_ALONE_SHARE:
+            asked = without
+        else:
+            after = builder.extend(self._cut(record, "prompt", PROMPT_TOKENS), after)
+            if "harmful" in asked and rng.random() < PROMPT_ALONE_SHARE:
+                self._ask(builder, after, record, "harmful", rng)
+        after = builder.extend(self._cut(record, "reply", REPLY_TOKENS), after)
+        for verdict in asked:
+            self._ask(builder, after, record, verdict, rng)
+        return builder.build()
+
+    def _cut(self, record: Record, variable: str, most: int) -> Sequence[int]:
+        """A binding whose value is cut to `most` tokens."""
+        head = len(self._wire.binding(variable, ""))
+        return self._wire.binding(variable, record.values[variable])[: head + most]
+
+    def _ask(
+        self, builder: RowBuilder, after: int, record: Record, verdict: str,
+        rng: np.random.Generator,
+    ) -> None:  # fmt: skip
+        asked = builder.extend(self._wire.query(verdict), after)
+        target = self._answers.one(record.values[verdict])
+        self._answers.ask(builder, asked, target, rng, count=1)
+
+
+def read_benign(path: Path) -> list[Record]:
+    """The records of a file of ordinary dialogue; raises StorageError naming a damaged line."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{path} can't be read: {error}.") from error
+    return [_benign(path, number, line) for number, line in enumerate(lines, 1)]
+
+
+def _benign(path: Path, number: int, line: str) -> Record:
+    try:
+        content = json.loads(line)
+        values = {"prompt": str(content["prompt"]), "reply": str(content["reply"]), "safe": YES}
+        for verdict in ("refusal", "harmful"):
+            if content[verdict] in (YES, NO):
+                values[verdict] = content[verdict]
+            elif content[verdict] is not None:
+                raise ValueError(f"{verdict} is {content[verdict]!r}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"{path}, line {number}, is not as `python -m persona.replay safety` writes it "
+            f"({error}). Make the file again."
+        ) from error
+    return Record("safety", values)
