@@ -215,7 +215,7 @@ def fused(shape: DecoderShape, weights: Mapping[str, Tensor]) -> dict[str, Tenso
     one is missing or has another shape.
     """
     if "embed" in weights:
-        return dict(weights)
+        return {"head": weights["embed"]} | dict(weights)
     try:
         embed = weights["model.embed_tokens.weight"]
         out = {

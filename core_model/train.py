@@ -33,7 +33,7 @@ from core_model.wire import Wire
 
 
 def train(recipe: Recipe, decoder: Decoder, tasks: list[Task], out: Path) -> None:
-    """Run the recipe's steps from the last checkpoint in `out`; saves the adapter at the end."""
+    """Run the recipe's steps from the last checkpoint in `out`; each checkpoint saves the adapter."""
     out.mkdir(parents=True, exist_ok=True)
     optimizer = torch.optim.AdamW(
         decoder.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
@@ -56,7 +56,8 @@ def train(recipe: Recipe, decoder: Decoder, tasks: list[Task], out: Path) -> Non
             )
             if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
                 _checkpoint(out, decoder, optimizer, step + 1)
-    save_adapter(decoder, out, {"recipe": recipe.name, "seed": str(recipe.seed)})
+                facts = {"recipe": recipe.name, "seed": str(recipe.seed), "steps": str(step + 1)}
+                save_adapter(decoder, out, facts)
 
 
 def _step(
@@ -147,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         recipe = read_recipe(options.recipe)
         settings = Settings.from_environment()
-        base = options.base or ensure_base(settings.cache_dir, None).weights.parent
+        base = options.base or ensure_base(settings.cache_dir).weights.parent
         wire = Wire(Tokenizer(base / "vocab.json"))
         tasks = [entry.make(wire) for entry in recipe.tasks]
         train(recipe, start_decoder(recipe, base), tasks, options.out or Path("runs") / recipe.name)

@@ -1,0 +1,109 @@
+"""From settings to a core that answers: base weights, the adapter merged in, one cached file.
+
+The merged weights are kept beside the base weights under the checksums of what they were made
+from, so a second start only maps one file. Computation is in bfloat16 where the processor has
+instructions for it, else in float32: emulated bfloat16 is several times slower than either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from core_model.adapter import FILE, with_adapter
+from core_model.base import resolve_base
+from core_model.base_files import BaseFiles, sha256
+from core_model.config import Settings
+from core_model.decoder import Decoder, DecoderShape
+from core_model.errors import WeightsError
+from core_model.tokenizer import Tokenizer
+from core_model.torch_core import TorchCore
+from core_model.wire import Wire
+
+Progress = Callable[[str, float], None]
+RELEASE = Path(__file__).parent / "release"
+
+
+def load_core(settings: Settings, progress: Progress | None = None) -> TorchCore:
+    """The core of these settings; raises WeightsError with one line when it can't be made ready.
+
+    progress: called with a stage and a fraction from 0 to 1.
+    """
+    report = progress or (lambda stage, fraction: None)
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    base = resolve_base(settings.base, settings.cache_dir, progress)
+    adapter = settings.adapter or RELEASE
+    report("reading the weights", 0.2)
+    shape = DecoderShape.read(base.config)
+    merged = _merged(base, shape, adapter, settings.cache_dir / "merged", report)
+    report("preparing the core", 0.8)
+    decoder = Decoder(shape, merged, compute_dtype())
+    core = TorchCore(decoder.eval(), Wire(Tokenizer(base.tokenizer)), name=_identity(base, adapter))
+    report("ready", 1.0)
+    return core
+
+
+def compute_dtype() -> torch.dtype:
+    """bfloat16 where the processor computes it natively, else float32."""
+    native = torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if native else torch.float32
+
+
+def _identity(base: BaseFiles, adapter: Path) -> str:
+    """Checksum of what the merged weights are made of."""
+    made_of = hashlib.sha256()
+    for path in (base.config, base.weights, adapter / FILE):
+        try:
+            if path == base.weights:  # its manifest or, for a user's own folder, size and date
+                status = path.stat()
+                made_of.update(f"{path}{status.st_size}{status.st_mtime_ns}".encode())
+            else:
+                made_of.update(sha256(path).encode())
+        except OSError as error:
+            raise WeightsError(f"{path} can't be read ({error.strerror}). Restore it.") from error
+    return made_of.hexdigest()[:16]
+
+
+def _merged(
+    base: BaseFiles, shape: DecoderShape, adapter: Path, folder: Path, report: Progress
+) -> dict[str, Tensor]:
+    """The fused weights with the adapter added, from the cached file or made and cached."""
+    path = folder / f"{_identity(base, adapter)}.safetensors"
+    if path.exists():
+        try:
+            return load_file(path)
+        except (OSError, SafetensorError):
+            path.unlink(missing_ok=True)  # cut short: made again below
+    report("merging the adapter", 0.4)
+    try:
+        weights = load_file(base.weights)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(
+            f"The base weights {base.weights} are damaged ({error}). Delete that folder and start "
+            "again."
+        ) from error
+    decoder = with_adapter(shape, weights, adapter, torch.float32)
+    merged = {name: w.to(torch.bfloat16).contiguous() for name, w in decoder.merged().items()}
+    if merged["head"].data_ptr() == merged["embed"].data_ptr() or torch.equal(
+        merged["head"], merged["embed"]
+    ):
+        merged.pop("head")  # tied: stored once
+    temporary = path.with_suffix(".new")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(merged, temporary)
+        os.replace(temporary, path)
+        for old in folder.glob("*.safetensors"):
+            if old != path:
+                old.unlink()
+    except (OSError, SafetensorError):
+        temporary.unlink(missing_ok=True)  # a full disk costs time at the next start, no more
+    return merged
