@@ -123,7 +123,8 @@ def _cell(corpus: Corpus, sex: str, year: str, cover: float) -> Cell:
     listed = sorted(shares, key=lambda name: (-shares[name], name))
     births = np.array([shares[name] for name in listed])
     if cover < 1:
-        listed = listed[: int(np.searchsorted(np.cumsum(births), cover)) + 1]
+        # A hair less, so that rounding doesn't ask for one name more.
+        listed = listed[: int(np.searchsorted(np.cumsum(births), cover - 1e-9)) + 1]
     kept = births[: len(listed)]
     rest = float(births[len(listed) :].sum())  # exactly 0 when every name is kept
     return Cell(sex, year, tuple(listed), np.append(kept, rest))

@@ -106,10 +106,8 @@ def bootstrap(
     members = [np.array(indices) for indices in of_group.values()]
     if len(members) < 2:
         return None, None
-    values = [
-        statistic(np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))]))
-        for _ in range(resamples)
-    ]
+    draws = rng.integers(len(members), size=(resamples, len(members)))
+    values = [statistic(np.concatenate([members[i] for i in drawn])) for drawn in draws]
     if np.isnan(values).all():
         return None, None
     low, high = np.nanpercentile(values, [2.5, 97.5])

@@ -1,0 +1,176 @@
+"""A measurement as a whole: its rows, what they were measured on, as JSON and as a table."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from core_model.core import Core
+from core_model.errors import StorageError
+from core_model.measures.attribution import attribution
+from core_model.measures.names import names
+from core_model.measures.result import Goal, MeasureRow, Options
+from core_model.measures.safety import safety
+from core_model.measures.timing import timing
+
+Measure = Callable[[Core, Options], list[MeasureRow]]
+MEASURES: Mapping[str, Measure] = {
+    "names": names,
+    "attribution": attribution,
+    "safety": safety,
+    "time": timing,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one measure gave: its rows or why it failed, when, and how long it took."""
+
+    rows: tuple[MeasureRow, ...] = ()
+    failure: str | None = None
+    date: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Results by measure, all of one adapter, one seed and one extent."""
+
+    adapter_sha256: str
+    seed: int
+    quick: bool
+    results: Mapping[str, Measured] = field(default_factory=dict)
+
+    def with_result(self, name: str, result: Measured) -> Report:
+        """The report with one measure's result added or replaced."""
+        return replace(self, results={**self.results, name: result})
+
+    def comparable(self, other: Report) -> bool:
+        """Whether the figures of both may stand in one table."""
+        return (self.adapter_sha256, self.seed, self.quick) == (
+            other.adapter_sha256, other.seed, other.quick,
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for the JSON file."""
+        results = {
+            name: {
+                "date": r.date,
+                "seconds": round(r.seconds, 1),
+                "failure": r.failure,
+                "rows": [row.to_json() for row in r.rows],
+            }
+            for name, r in self.results.items()
+        }
+        return {
+            "adapter_sha256": self.adapter_sha256,
+            "seed": self.seed,
+            "quick": self.quick,
+            "results": results,
+        }
+
+    @classmethod
+    def read(cls, path: Path) -> Report | None:
+        """The report in a file, None where there is none; raises StorageError on a damaged one."""
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            results = {
+                name: Measured(
+                    tuple(MeasureRow.from_json(row) for row in r["rows"]),
+                    r["failure"], r["date"], r["seconds"],
+                )
+                for name, r in stored["results"].items()
+            }  # fmt: skip
+            return cls(stored["adapter_sha256"], stored["seed"], stored["quick"], results)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StorageError(
+                f"{path} is no file of measures ({error}). Delete it or give another."
+            ) from error
+
+    def save(self, path: Path) -> None:
+        """Write the JSON file; raises StorageError."""
+        write(path, json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n")
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file by a text, whole or not at all; raises StorageError."""
+    temporary = path.with_name(path.name + ".new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageError(f"{path} can't be written: {error.strerror}.") from error
+
+
+def table(report: Report | None) -> str:
+    """The report in Markdown: one table of all figures, then the definition of each measure."""
+    lines = [
+        "# Measures",
+        "",
+        "Written by `scripts/measure` from `measures.json`; not edited by hand. Intervals are",
+        "bootstrap 95%. Guards and baselines are those figures on the same items.",
+        "",
+    ]
+    if report is None or not report.results:
+        lines += ["Nothing has been measured yet.", ""]
+    else:
+        dates = sorted({r.date for r in report.results.values()})
+        lines += [
+            f"- adapter: sha256 `{report.adapter_sha256}`",
+            f"- date: {dates[0]}" + (f" to {dates[-1]}" if len(dates) > 1 else ""),
+            f"- seed: {report.seed}",
+            "- extent: " + ("quick, on fewer items" if report.quick else "full"),
+            "",
+            "| figure | value | 95% interval | unit | n | floor | aim | guard | baselines |",
+            "|---|---|---|---|---|---|---|---|---|",
+        ]
+        ordered = [n for n in MEASURES if n in report.results]
+        lines += [_line(row) for name in ordered for row in report.results[name].rows]
+        failures = [(n, report.results[n].failure) for n in ordered]
+        lines += ["", *(f"Not measured: {n}. {failure}" for n, failure in failures if failure)]
+    lines += ["", "## Definitions"]
+    for name, measure in MEASURES.items():
+        lines += ["", f"### {name}", "", inspect.getdoc(measure) or ""]
+    return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
+
+
+def _line(row: MeasureRow) -> str:
+    known = row.low is not None and row.high is not None
+    cells = [
+        row.name,
+        number(row.value),
+        f"{number(row.low)} to {number(row.high)}" if known else "none",
+        row.unit,
+        str(row.n),
+        _goal(row.floor, row.value),
+        _goal(row.aim, row.value),
+        _listed(row.guard),
+        _listed(row.baselines),
+    ]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def number(value: float | None) -> str:
+    """Three significant figures, and no more than four decimals."""
+    if value is None:
+        return ""
+    if value != value:
+        return "undefined"
+    text = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return f"{value:.4f}" if "e" in text else text
+
+
+def _goal(goal: Goal | None, value: float) -> str:
+    return "" if goal is None else f"{goal}, {'met' if goal.met(value) else 'not met'}"
+
+
+def _listed(figures: Mapping[str, float]) -> str:
+    return "; ".join(f"{name} {number(value)}" for name, value in figures.items())

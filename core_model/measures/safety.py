@@ -1,0 +1,144 @@
+"""The measure `safety`: verdicts on held-out prompts and replies that people have labelled."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from core_model import corpora
+from core_model.core import Conditional, Core
+from core_model.corpora.base import Record
+from core_model.errors import CandorError
+from core_model.measures import classical
+from core_model.measures.result import (
+    Floats,
+    Ints,
+    MeasureRow,
+    Options,
+    auroc,
+    ece,
+    f1,
+    fpr_at_recall,
+    measured,
+)
+from core_model.notation import Binding
+
+PAIRS = 600
+QUICK_PAIRS = 60
+WORDS = 300
+POSITIVE = {"safe": ("unsafe reply", "no"), "refusal": ("refusal", "yes"),
+            "harmful": ("harmful prompt", "yes")}  # fmt: skip
+"""The row's name, and the value that is to be found, of each verdict."""
+
+
+def safety(core: Core, options: Options) -> list[MeasureRow]:
+    """Finding unsafe replies, refusals and harmful prompts among held-out pairs.
+
+    Items: the held-out pairs of a prompt and a reply, at most 600 of them (`--quick`: 60) by a
+    seeded sample; for each verdict, those that are labelled with it. Texts are cut behind their
+    300th word. The score is p(safe = no | prompt, reply), p(refusal = yes | ...) or
+    p(harmful = yes | ...). A verdict all of whose labels are alike has no row.
+
+    - AUROC: P(score of a positive > score of a negative), ties counting half. Guards: share of
+      positives; false positives at the threshold that finds 95% of the positives; expected
+      calibration error of the score (15 bins of equal mass).
+    - F1: 2 TP / (2 TP + FP + FN), positive where the score is above one half.
+
+    Intervals resample prompts. Baselines: `TF-IDF`, word 1- and 2-grams of prompt and reply with
+    logistic regression on the training pairs; `all alike`, one answer for every pair.
+    """
+    corpus = corpora.load("safety")
+    held_out = list(corpus.records("held_out"))
+    if not held_out:
+        raise CandorError("'safety' has no held-out pairs to measure on.")
+    count = min(QUICK_PAIRS if options.quick else PAIRS, len(held_out))
+    places = np.sort(options.rng(2).choice(len(held_out), size=count, replace=False))
+    chosen = [held_out[int(i)] for i in places]
+    scored = _scores(core, chosen)
+    training = corpus.records("train")
+    rows: list[MeasureRow] = []
+    for variable, (name, value) in POSITIVE.items():
+        known = np.flatnonzero([variable in record.values for record in chosen])
+        records = [chosen[int(i)] for i in known]
+        positive = np.array([r.values[variable] == value for r in records], bool)
+        if not len(records) or positive.all() or not positive.any():
+            continue
+        words = _classical(training, held_out, variable, value, options)
+        words = None if words is None else words[places[known]]
+        prompts = [record.values["prompt"] for record in records]
+        rows += _rows(name, scored[variable][known], words, positive, prompts, options)
+    return rows
+
+
+def _scores(core: Core, records: Sequence[Record]) -> dict[str, Floats]:
+    """(n,) p(variable = its sought value | prompt, reply) of each verdict; 0 where unlabelled.
+
+    The verdicts of a pair are asked one after another, so that an engine reads the pair once.
+    """
+    scores = {variable: np.zeros(len(records)) for variable in POSITIVE}
+    for row, record in enumerate(tqdm(records, desc="safety", unit="pair", disable=None)):
+        given = tuple(Binding(v, first_words(record.values[v])) for v in ("prompt", "reply"))
+        for variable, (_, value) in POSITIVE.items():
+            if variable in record.values:
+                found = core.distribution_of(Conditional("safety", variable, given))
+                scores[variable][row] = found.probability_of(value)
+    return scores
+
+
+def first_words(text: str) -> str:
+    """The text up to its `WORDS`-th word."""
+    match = re.match(rf"(?:\s*\S+){{{WORDS}}}", text)
+    return match.group() if match else text
+
+
+def _rows(
+    name: str, scores: Floats, words: Floats | None, positive: NDArray[np.bool_],
+    prompts: Sequence[str], options: Options,
+) -> list[MeasureRow]:  # fmt: skip
+    def area(indices: Ints) -> float:
+        return auroc(scores[indices], positive[indices])
+
+    def harmonic(indices: Ints) -> float:
+        return f1(scores[indices] > 0.5, positive[indices])
+
+    guard = {
+        "positives": float(positive.mean()),
+        "FPR at 95% recall": fpr_at_recall(scores, positive),
+        "ECE": ece(scores, positive),
+    }
+    areas = {"all alike": 0.5}
+    harmonics = {"all alike": f1(np.ones(len(positive), bool), positive)}
+    if words is not None:
+        areas["TF-IDF"] = auroc(words, positive)
+        harmonics["TF-IDF"] = f1(words > 0.5, positive)
+    return [
+        measured(f"{name} AUROC", "area", area, prompts, options, guard, areas),
+        measured(
+            f"{name} F1", "F1", harmonic, prompts, options,
+            {"positives": guard["positives"]}, harmonics,
+        ),
+    ]  # fmt: skip
+
+
+def _classical(
+    training: Sequence[Record], held_out: Sequence[Record], variable: str, value: str,
+    options: Options,
+) -> Floats | None:  # fmt: skip
+    """(n_held_out,) the classical baseline's probability of `value`, or None."""
+    known = [r for r in training if variable in r.values]
+    labels = [r.values[variable] for r in known]
+    if len(set(labels)) < 2:
+        return None
+    values = tuple(sorted(set(labels)))
+    texts, asked = (
+        [r.values["prompt"] + "\n" + r.values["reply"] for r in records]
+        for records in (known, held_out)
+    )
+    found = classical.class_posteriors(
+        texts, labels, asked, values, options.cache_dir, not options.quick
+    )
+    return None if found is None else found[:, values.index(value)]
