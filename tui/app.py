@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual import work
-from textual.widgets import Input
 
 from core_model.errors import CandorError
 from persona.goals import parse_goals
@@ -51,6 +50,7 @@ class CandorApp(Frame):
         super().__init__(data_dir)
         self.runner = Runner(self.post_message, load, self.log_path)
         self.chat: Chat | None = None
+        self.transcript: Transcript  # there once the history is open
         self._goals = tuple(goals)
         self._seed = seed
         self._early: list[str] = []
@@ -77,20 +77,14 @@ class CandorApp(Frame):
     def _load_core(self) -> None:
         self.runner.load()
 
-    @property
-    def transcript(self) -> Transcript:
-        """The conversation on screen; there once the history is open."""
-        from tui.transcript import Transcript
-
-        return self.query_one(Transcript)
-
     # ---- what threads say ----------------------------------------------------------------
 
     async def on_opened(self, message: Opened) -> None:
         from tui.session import Chat
         from tui.transcript import Transcript
 
-        await self.query_one("#main").mount(Transcript())
+        self.transcript = Transcript()
+        await self.main.mount(self.transcript)
         self.chat = Chat(message.history, self._goals)
         if message.notice:
             self.say(message.notice, "warn")
@@ -145,7 +139,7 @@ class CandorApp(Frame):
             turn = self.chat.ask(text, self._seed())
         except CandorError as error:
             self.say(str(error), "bad")
-            self.query_one(Composer).put(text)
+            self.composer.put(text)
             return
         self._show_transcript()
         await self.transcript.add(turn)
@@ -223,10 +217,10 @@ class CandorApp(Frame):
         self.chat.new()
         await self.transcript.show(())
         self.transcript.set_class(False, "-shown")
-        self.query_one(Welcome).display = True
+        self.welcome.display = True
         self._show_heading()
         self._show_conversations()
-        self.query_one(Composer).focus()
+        self.composer.focus()
 
     def on_sidebar_chosen(self, message: Sidebar.Chosen) -> None:
         self.action_stop()
@@ -236,15 +230,14 @@ class CandorApp(Frame):
         if self.chat is None:
             return
         self.chat.open(conversation, title)
-        composer = self.query_one(Composer)
         for turn in self.chat.turns:
-            composer.remember(turn.question)
+            self.composer.remember(turn.question)
         self._show_transcript()
         await self.transcript.show(self.chat.turns)
         self._show_heading()
         self._show_conversations()
         self._report_saving()
-        composer.focus()
+        self.composer.focus()
 
     def on_sidebar_searched(self, _: Sidebar.Searched) -> None:
         self._show_conversations()
@@ -257,9 +250,8 @@ class CandorApp(Frame):
         await (self.command(text) if text.startswith("/") else self._ask(message.text))
 
     async def on_welcome_chosen(self, message: Welcome.Chosen) -> None:
-        composer = self.query_one(Composer)
-        composer.remember(message.question)
-        composer.focus()
+        self.composer.remember(message.question)
+        self.composer.focus()
         await self._ask(message.question)
 
     def action_again(self) -> None:
@@ -273,9 +265,8 @@ class CandorApp(Frame):
             self.say("Nothing has been asked yet.")
             return
         await self.transcript.show(self.chat.turns)
-        composer = self.query_one(Composer)
-        composer.put(question)
-        composer.focus()
+        self.composer.put(question)
+        self.composer.focus()
 
     def action_goals(self, names: str = "") -> None:
         """Change what the replies' author is conditioned on."""
@@ -353,14 +344,14 @@ class CandorApp(Frame):
         self.show_heading(self.chat.title if self.chat else "", self.goals)
 
     def _show_transcript(self) -> None:
-        self.query_one(Welcome).display = False
+        self.welcome.display = False
         self.transcript.set_class(True, "-shown")
 
     def _show_conversations(self) -> None:
         if self.chat is None:
             return
-        listed = self.chat.history.conversations(self.query_one("#search", Input).value)
-        self.query_one(Sidebar).show(listed, self.chat.conversation)
+        listed = self.chat.history.conversations(self.sidebar.searched)
+        self.sidebar.show(listed, self.chat.conversation)
 
     def _report_saving(self) -> None:
         """Say it while something could not be saved, and once when it could again."""

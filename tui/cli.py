@@ -43,7 +43,7 @@ class Program:
 
     def load_core(self, progress: Progress) -> Core:
         """The core that the settings name."""
-        from core_model.torch_core import load_core
+        from core_model.loading import load_core
 
         return load_core(self.settings, progress)
 

@@ -19,7 +19,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.screen import ModalScreen, Screen
 from textual.timer import Timer
-from textual.widgets import Input, Static, TextArea
+from textual.widgets import Static, TextArea
 
 from tui import actions, clipboard, failures, preferences
 from tui.composer import Composer
@@ -86,26 +86,36 @@ class Frame(App[None]):
         return {name: DARK.variables[name] for name in ("muted", "bar", "mark", "rule")}
 
     def compose(self) -> ComposeResult:
+        # Kept by name: a query would search the sheet that may lie on top.
+        self.heading = Static(id="heading", markup=False)
+        self.goals_line = Static(id="goals", markup=False)
+        self.sidebar = Sidebar()
+        self.main = Vertical(id="main")
+        self.welcome = Welcome()
+        self.notice = Static(id="notice", markup=False)
+        self.hints = Static(id="hints", markup=False)
+        self.composer = Composer()
+        self.state_line = Static(id="state", markup=False)
         with Vertical(id="header"):
-            yield Static(id="heading", markup=False)
-            yield Static(id="goals", markup=False)
+            yield self.heading
+            yield self.goals_line
         with Horizontal(id="middle"):
-            yield Sidebar()
-            with Vertical(id="main"):
-                yield Welcome()
-        yield Static(id="notice", markup=False)
-        yield Static(id="hints", markup=False)
-        yield Composer()
+            yield self.sidebar
+            with self.main:
+                yield self.welcome
+        yield self.notice
+        yield self.hints
+        yield self.composer
         with Horizontal(id="status"):
-            yield Static(id="state", markup=False)
+            yield self.state_line
             yield Static(KEYS_HINT, id="keys", markup=False)
 
     def on_mount(self) -> None:
         self.set_keymap(self.preferences.keys)
         self._timer = self.set_interval(0.1, self._tick, pause=True)
         shown = self.preferences.sidebar and self.history_path.exists()
-        self.query_one(Sidebar).set_class(shown and self.size.width >= SIDEBAR_WIDTH, "-shown")
-        self.query_one(Composer).focus()
+        self.sidebar.set_class(shown and self.size.width >= SIDEBAR_WIDTH, "-shown")
+        self.composer.focus()
         if self._preferences_problem:
             self.say(self._preferences_problem, "warn")
 
@@ -113,12 +123,11 @@ class Frame(App[None]):
 
     def say(self, text: str, tone: Tone = "plain") -> None:
         """One line above the composer, until the next; an empty text takes it away."""
-        notice = self.query_one("#notice", Static)
         symbol = {"plain": "", "warn": "! ", "bad": "✗ "}[tone]
-        notice.update(Content(symbol + " ".join(text.split())))
-        notice.set_class(bool(text), "-shown")
-        notice.set_class(tone == "warn", "-warn")
-        notice.set_class(tone == "bad", "-bad")
+        self.notice.update(Content(symbol + " ".join(text.split())))
+        self.notice.set_class(bool(text), "-shown")
+        self.notice.set_class(tone == "warn", "-warn")
+        self.notice.set_class(tone == "bad", "-bad")
 
     def show_state(self, state: str, busy: bool = False) -> None:
         """What goes on, at the left of the status line."""
@@ -130,35 +139,33 @@ class Frame(App[None]):
     def _tick(self) -> None:
         self._frame = (self._frame + 1) % len(SPINNER)
         symbol = SPINNER[self._frame] if self._busy else "●"
-        self.query_one("#state", Static).update(Content(f"{symbol} {self._state}"))
+        self.state_line.update(Content(f"{symbol} {self._state}"))
 
     def show_heading(self, title: str, goals: tuple[str, ...]) -> None:
         """The conversation's title and the goals in force."""
         parts = [("Candor", "bold $primary"), (f"   {title}" if title else "", "$muted")]
-        self.query_one("#heading", Static).update(Content.assemble(*parts))
+        self.heading.update(Content.assemble(*parts))
         named = " · ".join(goals) if goals else "none"
-        self.query_one("#goals", Static).update(Content(f"goals  {named}   (ctrl+g)"))
+        self.goals_line.update(Content(f"goals  {named}   (ctrl+g)"))
 
     # ---- typing --------------------------------------------------------------------------
 
     def on_composer_left_down(self) -> None:
-        if self.query_one(Welcome).display:
-            self.query_one("#questions").focus()
+        if self.welcome.display:
+            self.welcome.questions.focus()
 
     def on_composer_complete(self) -> None:
-        composer = self.query_one(Composer)
-        found = actions.matching(composer.text[1:])
+        found = actions.matching(self.composer.text[1:])
         if found:
-            composer.put(f"/{found[0].slash} " if found[0].argument else f"/{found[0].slash}")
+            self.composer.put(f"/{found[0].slash} " if found[0].argument else f"/{found[0].slash}")
 
     @on(TextArea.Changed, "#composer")
     def _typed(self, event: TextArea.Changed) -> None:
         text = event.text_area.text
         found = actions.matching(text[1:]) if text.startswith("/") and " " not in text else []
-        hints = self.query_one("#hints", Static)
         if found:
-            hints.update(Content("\n".join(f"{each.usage:<18} {each.doc}" for each in found)))
-        hints.set_class(bool(found), "-shown")
+            self.hints.update(Content("\n".join(f"{each.usage:<18} {each.doc}" for each in found)))
+        self.hints.set_class(bool(found), "-shown")
 
     async def command(self, text: str) -> None:
         """Do what a slash command says."""
@@ -194,17 +201,16 @@ class Frame(App[None]):
 
     def action_sidebar(self) -> None:
         """Show or hide the list of conversations, and remember which."""
-        sidebar = self.query_one(Sidebar)
-        shown = not sidebar.has_class("-shown")
-        sidebar.set_class(shown, "-shown")
+        shown = not self.sidebar.has_class("-shown")
+        self.sidebar.set_class(shown, "-shown")
         self.prefer(sidebar=shown)
         if not shown:
-            self.query_one(Composer).focus()
+            self.composer.focus()
 
     def action_find(self, words: str = "") -> None:
         """Search the conversations."""
-        self.query_one(Sidebar).add_class("-shown")
-        search = self.query_one("#search", Input)
+        self.sidebar.add_class("-shown")
+        search = self.sidebar.search
         search.value = words
         search.focus()
 

@@ -6,7 +6,6 @@ import json
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from core_model.errors import CandorError
@@ -14,7 +13,6 @@ from persona.events import (
     Event,
     Reply,
     ReplyDelta,
-    SafetyVerdict,
     ToolFinished,
     TurnFailed,
 )
@@ -144,7 +142,7 @@ class PlainChat:
         turn = self.chat.ask(text, secrets.randbelow(2**31))
         before = self.chat.before(turn)
         cancel = threading.Event()
-        shown = Shown(self._write)
+        shown = Shown()
         try:
             agent = self._agents(turn.goals, turn.seed)
             events = shown.watch(agent.turn(before, turn.question, cancel), turn)
@@ -186,7 +184,7 @@ class PlainChat:
 class Shown:
     """Folds events on their way to the screen, so that an interruption knows what was shown."""
 
-    def __init__(self, write: Write) -> None:
+    def __init__(self) -> None:
         self.turn: Turn | None = None
 
     def watch(self, events: Iterable[Event], turn: Turn) -> Iterable[Event]:
@@ -210,12 +208,3 @@ def goals_text(chosen: Sequence[str]) -> str:
         for goal in GOALS.values()
     ]
     return "\n".join(rows) + "\n"
-
-
-def verdict_json(verdict: SafetyVerdict | None) -> dict[str, Any] | None:
-    """The three probabilities and `blocked`."""
-    if verdict is None:
-        return None
-    out = asdict(verdict)
-    out.pop("turn_id")
-    return out

@@ -39,9 +39,15 @@ class Sidebar(Vertical):
     def __init__(self) -> None:
         super().__init__(id="sidebar")
         self._titles: dict[str, str] = {}
+        self.search = Input(placeholder="Find …", id="search", compact=True)
+
+    @property
+    def searched(self) -> str:
+        """What is searched for."""
+        return self.search.value
 
     def compose(self) -> ComposeResult:
-        yield Input(placeholder="Find …", id="search", compact=True)
+        yield self.search
         yield OptionList(id="conversations", markup=False, compact=True)
         yield Static("No conversation yet", id="no-conversations", markup=False)
 
@@ -64,7 +70,7 @@ class Sidebar(Vertical):
         conversations.display = bool(listed)
         empty = self.query_one("#no-conversations", Static)
         empty.display = not listed
-        searching = bool(self.query_one("#search", Input).value)
+        searching = bool(self.searched)
         empty.update("Nothing found" if searching else "No conversation yet")
 
     @on(OptionList.OptionSelected, "#conversations")

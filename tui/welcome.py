@@ -10,12 +10,12 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 QUESTIONS: tuple[str, ...] = (
-    "What were the most common names for girls born in 1985?",
-    "How likely is a girl born in 1972 to be called Jennifer?",
-    "Who would say: “Four score and seven years ago our fathers brought forth a new nation”?",
-    "Write an opening as Franklin D. Roosevelt might have in 1934.",
-    "How much does the party tell about whether an address was spoken or written?",
-    "What can you not answer?",
+    "What were the most popular girls' names in 1985?",
+    "How likely is the name Jennifer for a girl born in 1972?",
+    "Who wrote this: “we can not dedicate, we can not consecrate, we can not hallow this ground”",
+    "Write a passage Lincoln might have given in 1862.",
+    "Are party and medium related in the speeches?",
+    "Boy or girl: Leslie?",
 )
 TAGLINE = "A language model treated as a statistical model: when you ask, you see what answers."
 KEYS = "enter sends · ctrl+j new line · ↓ to choose a question · f1 help · ctrl+q quit"
@@ -33,17 +33,18 @@ class Welcome(Vertical):
 
     def __init__(self) -> None:
         super().__init__(id="welcome")
-
-    def compose(self) -> ComposeResult:
-        yield Static("Candor", id="welcome-name", markup=False)
-        yield Static(TAGLINE, id="welcome-tagline", markup=False)
-        yield Static("Questions to try", id="welcome-head", markup=False)
-        yield OptionList(
+        self.questions = OptionList(
             *(Option(question) for question in QUESTIONS),
             id="questions",
             markup=False,
             compact=True,
         )
+
+    def compose(self) -> ComposeResult:
+        yield Static("Candor", id="welcome-name", markup=False)
+        yield Static(TAGLINE, id="welcome-tagline", markup=False)
+        yield Static("Questions to try", id="welcome-head", markup=False)
+        yield self.questions
         yield Static(KEYS, id="welcome-keys", markup=False)
 
     @on(OptionList.OptionSelected, "#questions")

@@ -1,0 +1,443 @@
+"""The `candor` command: what it prints, how it fails, and that every front end tells the same."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core_model.config import Settings
+from core_model.core import Core
+from core_model.errors import CandorError, WeightsError
+from persona.events import Event, Reply, ReplyDelta, TurnFailed, TurnStarted
+from persona.goals import DEFAULT_GOALS, GOALS
+from persona.history import History
+from persona.turn import Turn
+from tests import toy
+from tests.fake_agent import FakeAgent, echoes, says
+from tools import TOOLS
+from tui import cli, plain, queries, recorded
+from tui.session import AgentFactory, Chat, Progress
+
+
+class FakeProgram(cli.Program):
+    """A program on a toy core and a fake agent; `error` is raised on loading."""
+
+    def __init__(self, folder: Path, core: Core | None = None) -> None:
+        super().__init__(Settings(cache_dir=folder / "cache", data_dir=folder / "data"))
+        self.core = core
+        self.agent = FakeAgent(echoes)
+        self.error: BaseException | None = None
+        self.loads = 0
+
+    def load_core(self, progress: Progress) -> Core:
+        self.loads += 1
+        if self.error is not None:
+            raise self.error
+        assert self.core is not None
+        return self.core
+
+    def load_agents(self, progress: Progress) -> AgentFactory:
+        self.loads += 1
+        if self.error is not None:
+            raise self.error
+        return self.agent.load(progress)
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[FakeProgram]:
+    with toy.registered(*toy.all_toys()) as core:
+        yield FakeProgram(tmp_path, core)
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+
+
+def json_lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+# ---- ask -------------------------------------------------------------------------------------
+
+
+def test_ask_json_ends_with_the_reply(
+    program: FakeProgram, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program.agent = FakeAgent()
+    assert cli.run(["ask", "--json", "names?"], program) == 0
+    lines = json_lines(capsys.readouterr().out)
+    assert [line["type"] for line in lines[:4]] == [
+        "turn_started", "action_chosen", "tool_started", "tool_finished",
+    ]  # fmt: skip
+    last = lines[-1]
+    assert last["type"] == "reply"
+    assert last["tool_calls"][0]["name"] == "sample"
+    assert last["tool_calls"][0]["arguments"]["given"] == {"year": "1985", "sex": "female"}
+    assert last["safety"]["safe"] == 0.97
+    assert last["text"].startswith("**Jessica**")
+
+
+def test_ask_prints_cards_reply_and_verdict(
+    program: FakeProgram, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program.agent = FakeAgent()
+    assert cli.run(["ask", "What", "names?", "--seed", "5"], program) == 0
+    out = capsys.readouterr().out
+    assert "sample  names: name | year=1985, sex=female" in out
+    assert "Jessica" in out and "2.6%" in out
+    assert "safe 97% · refusal 2.1% · harmful prompt 0.83%" in out
+    assert "\x1b" not in out
+    assert program.agent.asked[0][1] == "What names?"
+    assert program.agent.made == [(DEFAULT_GOALS, 5)]
+
+
+def test_batch_answers_each_line_as_its_own_conversation(
+    program: FakeProgram, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed(monkeypatch, "one\n\ntwo\r\nthree")
+    assert cli.run(["ask", "--batch", "--json"], program) == 0
+    replies = [x for x in json_lines(capsys.readouterr().out) if x["type"] == "reply"]
+    assert [reply["text"] for reply in replies] == [
+        f"You said: {word}" for word in ("one", "two", "three")
+    ]
+    assert [history for history, _ in program.agent.asked] == [(), (), ()]
+    assert program.loads == 1
+
+
+def test_a_batch_goes_on_after_a_question_that_fails(
+    program: FakeProgram, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed(monkeypatch, "good\n" + "x" * 30_000 + "\n\x00\x01\nbetter\n")
+    assert cli.run(["ask", "--batch", "--json"], program) == 2
+    replies = [x for x in json_lines(capsys.readouterr().out) if x["type"] == "reply"]
+    assert [reply["text"] for reply in replies] == ["You said: good", "", "", "You said: better"]
+    assert "at most 20,000" in replies[1]["error"]
+    assert "empty" in replies[2]["error"]
+
+
+def test_goals_of_one_question(program: FakeProgram) -> None:
+    assert cli.run(["ask", "--goals", "+brief", "hi"], program) == 0
+    assert program.agent.made[0][0] == (*DEFAULT_GOALS, "brief")
+
+
+# ---- failures --------------------------------------------------------------------------------
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1 and "Traceback" not in captured.err
+    assert lines[0].startswith("candor: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ask", ""], "empty"),
+        (["ask", "\x00\x1b"], "empty"),
+        (["ask", "x" * 1_000_000], "at most 20,000"),
+        (["ask", "--batch", "and this"], "--batch"),
+        (["ask", "--goals", "rude", "hi"], "Unknown goal 'rude'"),
+        (["ask", "--seed", "many", "hi"], "--seed"),
+        (["query"], "Give either"),
+        (["query", "nams: name"], "Unknown corpus 'nams'"),
+        (["query", "names: auther"], "auther"),
+        (["query", "names: name | year="], ""),
+        (["query", "names: name | sex=robot"], "robot"),
+        (["query", "speeches: author", "--data", ""], "--data is empty"),
+        (["query", "speeches: author", "--data", "x" * 1_000_000], "at most 20,000"),
+        (["query", "names: sex", "--top", "0"], ""),
+        (["query", "names: sex", "--method", "magic"], "magic"),
+        (["query", "--batch", "no/such/file"], "could not be read"),
+        (["query", "--nonsense"], "--nonsense"),
+        (["nonsense"], "nonsense"),
+        (["chat"], "needs a terminal"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    program: FakeProgram,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    said: str,
+) -> None:
+    typed(monkeypatch, "")
+    assert cli.run(arguments, program) == 2
+    line = one_line(capsys)
+    assert said in line and len(line) < 400
+
+
+def test_a_core_that_does_not_load_is_one_line(
+    program: FakeProgram, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program.error = WeightsError("The weights are cut short.\nRun scripts/chat again.")
+    assert cli.run(["ask", "hi"], program) == 2
+    assert "cut short. Run scripts/chat again." in one_line(capsys)
+
+
+def test_the_unforeseen_is_one_line_a_log_and_status_1(
+    program: FakeProgram, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program.error = RuntimeError("the sky fell\non our heads")
+    assert cli.run(["ask", "hi"], program) == 1
+    line = one_line(capsys)
+    assert "RuntimeError: the sky fell on our heads" in line and "candor.log" in line
+    assert "Traceback" in (program.settings.data_dir / "candor.log").read_text()
+
+
+def test_an_agent_that_breaks_is_one_line_in_the_reply(
+    program: FakeProgram, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program.agent.fails_after = 2
+    program.agent.error = ValueError("boom")
+    assert cli.run(["ask", "--json", "hi"], program) == 2
+    lines = json_lines(capsys.readouterr().out)
+    assert lines[-1]["type"] == "reply" and "boom" in lines[-1]["error"]
+    assert cli.run(["ask", "hi"], program) == 2
+    assert "✗ Something unforeseen" in capsys.readouterr().out
+
+
+def test_ctrl_c_is_130(program: FakeProgram, capsys: pytest.CaptureFixture[str]) -> None:
+    program.error = KeyboardInterrupt()
+    assert cli.run(["ask", "hi"], program) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_bad_environment_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CANDOR_THREADS", "several")
+    assert cli.run(["goals"]) == 2
+    assert "CANDOR_THREADS" in one_line(capsys)
+
+
+# ---- query -----------------------------------------------------------------------------------
+
+NAMES = "names: name | year=1985, sex=female"
+
+
+def test_query_as_json(program: FakeProgram, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["query", NAMES, "--top", "2", "--json"], program) == 0
+    out = json.loads(capsys.readouterr().out)
+    assert out["query"] == NAMES
+    assert [answer["value"] for answer in out["answers"]] == ["Jessica", "Jennifer"]
+    assert out["method"] == "exact" and out["entropy_nats"] > 0
+
+
+def test_query_as_text(program: FakeProgram, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["query", NAMES, "--top", "2"], program) == 0
+    out = capsys.readouterr().out
+    assert NAMES in out and "Jessica" in out and "41%" in out and "━" in out
+    assert cli.run(["query", "names: sex | year=1985", "--method", "all"], program) == 0
+    assert "counted" in capsys.readouterr().out
+    assert cli.run(["query", "names: P(sex=female | year=1985)"], program) == 0
+    assert "model, exact" in capsys.readouterr().out
+    assert cli.run(["query", "names: H(sex | year=1985)", "--method", "all"], program) == 0
+    assert " bits" in capsys.readouterr().out
+    assert cli.run(["query", "speeches: author^-1 | author=lincoln", "--top", "2"], program) == 0
+    assert "sampled" in capsys.readouterr().out or True
+
+
+def test_query_reads_its_data_from_standard_input(
+    program: FakeProgram, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed(monkeypatch, "we must think anew, \x00and act anew\n")
+    assert cli.run(["query", "speeches: author", "--data", "-", "--json"], program) == 0
+    assert json.loads(capsys.readouterr().out)["answers"][0]["value"] == "Abraham Lincoln"
+
+
+def test_query_batch_keeps_order_and_marks_what_fails(
+    program: FakeProgram, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "queries.jsonl"
+    file.write_text(
+        "\n".join(
+            [
+                json.dumps({"query": NAMES, "top": 1}),
+                json.dumps({"query": "names: nothing"}),
+                "not json",
+                json.dumps(["a list"]),
+                json.dumps({"query": NAMES, "tops": 3}),
+                json.dumps({"query": NAMES, "top": "3"}),
+                json.dumps({"query": "speeches: author", "data": "x" * 40_000}),
+                "",
+                json.dumps({"query": "names: sex", "data": "Jennifer", "method": "data"}),
+            ]
+        )
+    )
+    assert cli.run(["query", "--batch", str(file)], program) == 0
+    lines = json_lines(capsys.readouterr().out)
+    assert ["error" in line for line in lines] == [False, *[True] * 6, False]
+    assert [line.get("line") for line in lines[1:7]] == [2, 3, 4, 5, 6, 7]
+    assert lines[0]["answers"][0]["value"] == "Jessica"
+    assert lines[7]["answers"] == [{"value": "female", "probability": 1.0}]
+    assert program.loads == 1
+
+
+def test_query_batch_from_standard_input(
+    program: FakeProgram, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed(monkeypatch, json.dumps({"query": NAMES}) + "\n")
+    assert cli.run(["query", "--batch", "-", "--top", "1"], program) == 0
+    (line,) = json_lines(capsys.readouterr().out)
+    assert len(line["answers"]) == 1
+
+
+def test_a_query_is_checked_before_the_core_is_loaded(program: FakeProgram) -> None:
+    assert cli.run(["query", "names: auther"], program) == 2
+    assert program.loads == 0
+
+
+# ---- lists -----------------------------------------------------------------------------------
+
+
+def test_goals_and_tools_are_listed(
+    program: FakeProgram, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["goals"], program) == 0
+    out = capsys.readouterr().out
+    assert all(goal.doc in out for goal in GOALS.values())
+    assert cli.run(["tools"], program) == 0
+    out = capsys.readouterr().out
+    assert all(tool.command_line() in out for tool in TOOLS.values())
+    assert cli.run(["tools", "--json"], program) == 0
+    schemas = json.loads(capsys.readouterr().out)
+    assert {schema["name"] for schema in schemas} == set(TOOLS)
+
+
+def test_help_names_every_command(program: FakeProgram, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([], program) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in ("chat", "ask", "query", "goals", "tools", "--base"))
+
+
+def test_base_and_adapter_reach_the_settings(program: FakeProgram) -> None:
+    assert cli.run(["--base", "here", "--adapter", "there", "ask", "hi"], program) == 0
+    assert (program.settings.base, program.settings.adapter) == ("here", Path("there"))
+
+
+def test_the_command_starts_light() -> None:
+    code = (
+        "import sys, tui.cli; heavy = {'torch', 'pandas', 'scipy', 'textual', 'sqlalchemy',"
+        " 'alembic', 'numpy'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---- one stream, every front end -------------------------------------------------------------
+
+
+def test_plain_and_json_tell_the_same_stream() -> None:
+    events = recorded.names_turn()
+    text: list[str] = []
+    turn = plain.print_events(events, Turn("t", "q"), text.append)
+    lines: list[str] = []
+    assert plain.print_json(events, lines.append)
+    found = [json.loads(line) for line in lines]
+    assert found[-1]["text"] == turn.reply
+    said = "".join(text)
+    assert turn.reply in said
+    for call in turn.calls:
+        assert call.query in said
+    for answer in found[3]["result"]["distribution"]["answers"][:6]:
+        assert answer["value"] in said
+
+
+def test_hostile_text_reaches_no_terminal() -> None:
+    events = [
+        TurnStarted("t", "q", 0),
+        ReplyDelta("t", "\x1b[2Jgone\x07\ud800"),
+        Reply("t", "\x1b[2Jgone\x07\ud800", (), None),
+    ]
+    text: list[str] = []
+    plain.print_events(events, Turn("t", "q"), text.append)
+    assert "".join(text).strip() == "[2Jgone\ufffd"
+    lines: list[str] = []
+    plain.print_json(events, lines.append)
+    assert all(line.isascii() and "\x1b" not in line for line in lines)
+
+
+# ---- the plain chat --------------------------------------------------------------------------
+
+
+class Typing:
+    """Lines typed one after another, then the end of input."""
+
+    def __init__(self, *lines: str) -> None:
+        self.lines = list(lines)
+
+    def __call__(self, prompt: str) -> str:
+        if not self.lines:
+            raise EOFError
+        return self.lines.pop(0)
+
+
+def plain_chat(folder: Path, agent: FakeAgent, *lines: str) -> tuple[str, Chat]:
+    history = History(folder / "history.db")
+    assert history.open() is None
+    chat = Chat(history, DEFAULT_GOALS)
+    said: list[str] = []
+    agents = agent.load(lambda what, part: None)
+    plain.PlainChat(chat, agents, Typing(*lines), said.append, lambda e: f"failed: {e}").run()
+    return "".join(said), chat
+
+
+def test_the_plain_chat_answers_and_remembers(tmp_path: Path) -> None:
+    agent = FakeAgent(echoes)
+    said, chat = plain_chat(
+        tmp_path, agent, "hello", "", "/goals +brief", "again", "/nonsense", "/help",
+        f"/export {tmp_path / 'x.md'}", "/new", "other", "/quit", "never",
+    )  # fmt: skip
+    assert "You said: hello" in said and "You said: again" in said and "never" not in said
+    assert "no command /nonsense" in said and "/export [FILE]" in said
+    assert [len(before) for before, _ in agent.asked] == [0, 1, 0]
+    assert agent.made[1][0] == (*DEFAULT_GOALS, "brief")
+    assert (tmp_path / "x.md").exists()
+    assert [listed.title for listed in chat.history.conversations()] == ["other", "hello"]
+
+
+def test_the_plain_chat_survives_failures_and_ctrl_c(tmp_path: Path) -> None:
+    agent = FakeAgent(says("one two three"), fails_after=3, error=ValueError("boom"))
+    said, chat = plain_chat(tmp_path, agent, "x" * 30_000, "hi")
+    assert "at most 20,000" in said and "failed: boom" in said
+    assert [turn.state for turn in chat.turns] == ["failed"]
+
+    class Interrupted(FakeAgent):
+        def turn(self, history: Any, question: str, cancel: threading.Event) -> Iterator[Event]:
+            yield TurnStarted("t", question, 0)
+            yield ReplyDelta("t", "so far")
+            raise KeyboardInterrupt
+
+    said, chat = plain_chat(tmp_path / "two", Interrupted(), "hi")
+    (turn,) = chat.turns
+    assert (turn.state, turn.reply) == ("stopped", "so far")
+    assert "■ stopped" in said
+    (listed,) = chat.history.conversations()
+    assert [stored.reply for stored in chat.history.turns(listed.id)] == ["so far"]
+
+
+def test_a_turn_failed_event_in_plain(tmp_path: Path) -> None:
+    agent = FakeAgent(lambda q: [TurnStarted("t", q, 0), TurnFailed("t", "No such year.")])
+    said, _ = plain_chat(tmp_path, agent, "hi")
+    assert "✗ No such year." in said
+    agent.make = lambda q: [TurnStarted("t", q, 0)]
+    said, _ = plain_chat(tmp_path / "two", agent, "hi")
+    assert "broke off" in said
+
+
+def test_unknown_keys_of_a_batch_line_are_named() -> None:
+    with pytest.raises(CandorError, match="query, data, top, method, seed"):
+        queries.run_line('{"query": "x", "tip": 1}', lambda *_: {}, {})
+    settings = Settings(Path("a"), Path("b"))
+    assert replace(settings, base="x").base == "x"

@@ -1,0 +1,625 @@
+"""The terminal interface, driven by keys, with a fake agent."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input, Markdown, OptionList, Static
+
+from core_model.errors import CandorError, WeightsError
+from persona.events import ReplyDelta, TurnFailed, TurnStarted
+from persona.goals import DEFAULT_GOALS
+from persona.history import History
+from persona.turn import Turn
+from tests.fake_agent import FakeAgent, echoes, says, wait_until
+from tui import actions, clipboard, export, recorded, screenshot
+from tui.app import CandorApp
+from tui.composer import Composer
+from tui.render import card_body, card_title, plain, verdict_line
+from tui.session import AgentFactory, Progress
+from tui.sidebar import Sidebar
+from tui.transcript import WINDOW, ToolCard, Transcript
+from tui.welcome import QUESTIONS, Welcome
+
+SIZE = (110, 40)
+
+
+@asynccontextmanager
+async def running(
+    folder: Path,
+    agent: FakeAgent | None = None,
+    load: Callable[[Progress], AgentFactory] | None = None,
+    size: tuple[int, int] = SIZE,
+) -> AsyncIterator[tuple[CandorApp, Pilot[None]]]:
+    """The application, its history open."""
+    agent = agent or FakeAgent()
+    app = CandorApp(load or agent.load, folder, DEFAULT_GOALS, seed=lambda: 7)
+    async with app.run_test(size=size) as pilot:
+        await wait_until(pilot, lambda: app.chat is not None, "history")
+        await wait_until(pilot, lambda: app.query(Transcript), "transcript")
+        yield app, pilot
+
+
+async def ask(pilot: Pilot[None], app: CandorApp, text: str) -> None:
+    """Type and send."""
+    app.query_one(Composer).put(text)
+    await pilot.press("enter")
+
+
+def over(app: CandorApp, count: int = 1) -> Callable[[], bool]:
+    """Whether so many turns are over and saved."""
+
+    def check() -> bool:
+        turns = app.chat.turns if app.chat else []
+        return len(turns) == count and all(turn.over and turn.reply_id for turn in turns)
+
+    return check
+
+
+def shown(app: CandorApp, selector: str) -> str:
+    """The text of the first widget that matches."""
+    return str(app.query_one(selector, Static).visual)
+
+
+def last_reply(app: CandorApp) -> str:
+    """The Markdown source of the last reply on screen."""
+    return list(app.query("Markdown.reply").results(Markdown))[-1].source
+
+
+async def test_a_question_shows_cards_numbers_and_a_verdict(tmp_path: Path) -> None:
+    async with running(tmp_path) as (app, pilot):
+        await ask(pilot, app, recorded.NAMES_QUESTION)
+        await wait_until(pilot, over(app))
+        await pilot.pause()
+        sample, probability = app.query(ToolCard).results(ToolCard)
+        text = str(sample.visual)
+        assert "names: name | year=1985, sex=female" in text
+        assert "Jessica" in text and "2.6%" in text and "counted" in text
+        assert "n = 1,688,741" in text and "seed 7" in text
+        assert "± 0.47%" in str(probability.visual)
+        assert "safe 97% · refusal 2.1% · harmful prompt 0.83%" in shown(app, ".notes")
+        assert last_reply(app).startswith("**Jessica** was the most common")
+        assert not app.query_one(Welcome).display
+
+
+async def test_reopening_restores_cards_reply_and_verdict(tmp_path: Path) -> None:
+    async with running(tmp_path) as (app, pilot):
+        await ask(pilot, app, recorded.NAMES_QUESTION)
+        await wait_until(pilot, over(app))
+        await pilot.pause()
+        before = [str(card.visual) for card in app.query(ToolCard)]
+    async with running(tmp_path, size=(120, 40)) as (app, pilot):
+        sidebar = app.query_one(Sidebar)
+        assert sidebar.has_class("-shown")
+        conversations = app.query_one("#conversations", OptionList)
+        await wait_until(pilot, lambda: conversations.option_count == 2, "list")
+        conversations.focus()
+        await pilot.press("down", "enter")
+        await wait_until(pilot, lambda: len(app.query(ToolCard)) == 2, "cards")
+        await wait_until(pilot, lambda: app.query("Markdown.reply"), "reply")
+        await pilot.pause()
+        texts = [str(card.visual) for card in app.query(ToolCard)]
+        assert [t.splitlines()[0] for t in texts] == [t.splitlines()[0] for t in before]
+        assert "2.6%" in texts[0] and "seed 7" in texts[0]
+        assert "safe 97%" in shown(app, ".notes")
+        assert app.query_one(Composer).has_focus
+
+
+async def test_the_question_is_saved_before_it_is_answered(tmp_path: Path) -> None:
+    agent = FakeAgent(gate=threading.Event())
+    async with running(tmp_path, agent) as (app, pilot):
+        await ask(pilot, app, "Saved already?")
+        await wait_until(pilot, lambda: agent.asked)
+        stored = History(tmp_path / "history.db")
+        (listed,) = stored.conversations()
+        assert [turn.question for turn in stored.turns(listed.id)] == ["Saved already?"]
+        assert agent.gate is not None
+        agent.gate.set()
+        await wait_until(pilot, over(app))
+
+
+async def test_esc_stops_at_once_and_keeps_what_was_written(tmp_path: Path) -> None:
+    agent = FakeAgent(says("one two three four five"), gate=threading.Event(), free=3)
+    async with running(tmp_path, agent) as (app, pilot):
+        await ask(pilot, app, "Count")
+        await wait_until(pilot, lambda: "two" in (app.query("Markdown.reply") and last_reply(app)))
+        await pilot.press("escape")
+        await wait_until(pilot, over(app))
+        assert app.chat is not None
+        (turn,) = app.chat.turns
+        assert (turn.state, turn.reply) == ("stopped", "one two ")
+        assert "stopped" in shown(app, ".notes")
+        assert agent.gate is not None
+        agent.gate.set()
+        agent.gate = None
+        # What the stopped run still says belongs to no turn.
+        await ask(pilot, app, "Again")
+        await wait_until(pilot, over(app, 2))
+        assert app.chat.turns[0].reply == "one two "
+        assert app.chat.turns[1].reply == "one two three four five"
+        stored = History(tmp_path / "history.db")
+        (listed,) = stored.conversations()
+        assert [turn.state for turn in stored.turns(listed.id)] == ["stopped", "done"]
+
+
+async def test_a_question_typed_while_loading_is_answered_when_ready(tmp_path: Path) -> None:
+    gate = threading.Event()
+    agent = FakeAgent(echoes)
+
+    def load(progress: Progress) -> AgentFactory:
+        progress("weights", 0.25)
+        assert gate.wait(600)
+        return agent.load(progress)
+
+    async with running(tmp_path, load=load) as (app, pilot):
+        await wait_until(pilot, lambda: "25%" in shown(app, "#state"), "progress")
+        await ask(pilot, app, "early")
+        await wait_until(pilot, lambda: "waiting for the core" in shown(app, ".notes"))
+        gate.set()
+        await wait_until(pilot, over(app))
+        assert "ready" in shown(app, "#state")
+        assert last_reply(app) == "You said: early"
+
+
+async def test_a_core_that_does_not_load_says_so_and_is_tried_again(tmp_path: Path) -> None:
+    tries: list[int] = []
+    agent = FakeAgent(echoes)
+
+    def load(progress: Progress) -> AgentFactory:
+        tries.append(1)
+        if len(tries) == 1:
+            raise WeightsError("The weights are cut short. Run scripts/chat again.")
+        return agent.load(progress)
+
+    async with running(tmp_path, load=load) as (app, pilot):
+        await wait_until(pilot, lambda: "cut short" in shown(app, "#notice"))
+        await ask(pilot, app, "hello")
+        await wait_until(pilot, over(app))
+        assert len(tries) == 2
+        assert last_reply(app) == "You said: hello"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (CandorError("The core is out of order."), "The core is out of order."),
+        (ValueError("[/b] boom"), "ValueError: [/b] boom"),
+    ],
+)
+async def test_a_turn_that_fails_shows_one_line_and_the_chat_goes_on(
+    tmp_path: Path, error: Exception, line: str
+) -> None:
+    agent = FakeAgent(echoes, fails_after=2, error=error)
+    async with running(tmp_path, agent) as (app, pilot):
+        await ask(pilot, app, "hello")
+        await wait_until(pilot, over(app))
+        notes = shown(app, ".notes")
+        assert line in notes and "Traceback" not in notes
+        agent.fails_after = None
+        await ask(pilot, app, "and now?")
+        await wait_until(pilot, over(app, 2))
+        assert last_reply(app) == "You said: and now?"
+        if isinstance(error, ValueError):
+            assert "boom" in (tmp_path / "candor.log").read_text()
+
+
+async def test_a_turn_failed_event_and_a_stream_that_breaks_off(tmp_path: Path) -> None:
+    agent = FakeAgent(lambda q: [TurnStarted("t", q, 0), TurnFailed("t", "No such year.")])
+    async with running(tmp_path, agent) as (app, pilot):
+        await ask(pilot, app, "one")
+        await wait_until(pilot, over(app))
+        assert "No such year." in shown(app, ".notes")
+        agent.make = lambda q: [TurnStarted("t", q, 0), ReplyDelta("t", "half")]
+        await ask(pilot, app, "two")
+        await wait_until(pilot, over(app, 2))
+        assert app.chat is not None and "broke off" in (app.chat.turns[1].failure or "")
+
+
+HOSTILE = "[/oops] [b]bold[/b] <b>tag</b> [link=x]y[/link] $primary @click=app.quit() [red"
+
+
+async def test_nothing_said_is_read_as_markup(tmp_path: Path) -> None:
+    async with running(tmp_path, FakeAgent(says(HOSTILE)), size=(130, 40)) as (app, pilot):
+        await ask(pilot, app, HOSTILE)
+        await wait_until(pilot, over(app))
+        await pilot.pause()
+        assert HOSTILE in shown(app, ".question")
+        (paragraph,) = app.query("MarkdownParagraph").results(Static)
+        assert "<b>tag</b>" in str(paragraph.visual) and "[/oops]" in str(paragraph.visual)
+        await ask(pilot, app, "/" + HOSTILE.replace(" ", ""))
+        await wait_until(pilot, lambda: "no command" in shown(app, "#notice"))
+        app.action_find("[/oops]")
+        await pilot.pause()
+        assert app.query_one("#conversations", OptionList).option_count == 2
+
+
+async def test_an_unclosed_code_fence_streams_and_settles(tmp_path: Path) -> None:
+    text = "Here:\n\n```python\nx = 1\nprint(x)"
+    async with running(tmp_path, FakeAgent(says(text))) as (app, pilot):
+        await ask(pilot, app, "code")
+        await wait_until(pilot, over(app))
+        await pilot.pause()
+        assert last_reply(app) == text
+        assert len(app.query("MarkdownFence")) == 1
+
+
+async def test_a_reply_that_was_replaced_shows_only_the_replacement(tmp_path: Path) -> None:
+    def make(question: str) -> list[Any]:
+        *events, reply = says("I cannot help with that.", safe=0.9, blocked=True)(question)
+        return [events[0], ReplyDelta("t", "Something harmful"), events[-1], reply]
+
+    async with running(tmp_path, FakeAgent(make)) as (app, pilot):
+        await ask(pilot, app, "bad")
+        await wait_until(pilot, over(app))
+        await pilot.pause()
+        assert len(app.query("Markdown.reply")) == 1
+        assert last_reply(app) == "I cannot help with that."
+        assert "withheld" in shown(app, ".notes")
+
+
+async def test_enter_sends_ctrl_j_breaks_the_line_and_up_recalls(tmp_path: Path) -> None:
+    agent = FakeAgent(echoes)
+    async with running(tmp_path, agent) as (app, pilot):
+        composer = app.query_one(Composer)
+        await pilot.press(*"ab", "ctrl+j", *"cd")
+        assert composer.text == "ab\ncd"
+        await pilot.press("enter")
+        await wait_until(pilot, over(app))
+        assert agent.asked[0][1] == "ab\ncd" and composer.text == ""
+        await pilot.press(*"draft", "up")
+        assert composer.text == "ab\ncd"
+        await pilot.press("down")
+        assert composer.text == "draft"
+
+
+async def test_the_persona_sees_what_was_said_before(tmp_path: Path) -> None:
+    agent = FakeAgent()
+    async with running(tmp_path, agent) as (app, pilot):
+        await ask(pilot, app, "one")
+        await wait_until(pilot, over(app))
+        await ask(pilot, app, "and for boys?")
+        await wait_until(pilot, over(app, 2))
+    (before, question) = agent.asked[1]
+    assert question == "and for boys?"
+    assert [exchange.question for exchange in before] == ["one"]
+    assert before[0].summaries[0].startswith("Jessica 2.6%")
+    assert agent.made == [(DEFAULT_GOALS, 7), (DEFAULT_GOALS, 7)]
+
+
+async def test_welcome_questions_are_chosen_with_keys(tmp_path: Path) -> None:
+    agent = FakeAgent(echoes)
+    async with running(tmp_path, agent) as (app, pilot):
+        await pilot.press("down")
+        assert app.query_one("#questions").has_focus
+        await pilot.press("down", "enter")
+        await wait_until(pilot, over(app))
+        assert agent.asked[0][1] == QUESTIONS[1]
+        assert app.query_one(Composer).has_focus
+
+
+async def test_goals_are_shown_and_changed_by_command_and_by_list(tmp_path: Path) -> None:
+    agent = FakeAgent(echoes)
+    async with running(tmp_path, agent) as (app, pilot):
+        assert "honest · helpful · harmless · calibrated" in shown(app, "#goals")
+        await ask(pilot, app, "/goals +brief -calibrated")
+        await wait_until(pilot, lambda: "harmless · brief" in shown(app, "#goals"))
+        await ask(pilot, app, "/goals rude")
+        await wait_until(pilot, lambda: "Unknown goal 'rude'" in shown(app, "#notice"))
+        await pilot.press("ctrl+g")
+        await wait_until(pilot, lambda: app.screen.query("#goal-list"))
+        await pilot.press("space", "enter")
+        await wait_until(pilot, lambda: "goals  helpful" in shown(app, "#goals"))
+        await ask(pilot, app, "hi")
+        await wait_until(pilot, over(app))
+        assert agent.made[0][0] == ("helpful", "harmless", "brief")
+    async with running(tmp_path, agent) as (app, pilot):
+        assert app.chat is not None
+        (listed,) = app.chat.history.conversations()
+        app.query_one(Sidebar).post_message(Sidebar.Chosen(listed.id, listed.title))
+        await wait_until(pilot, lambda: "goals  helpful" in shown(app, "#goals"))
+
+
+async def test_every_action_has_a_method_and_is_in_palette_and_help(tmp_path: Path) -> None:
+    async with running(tmp_path) as (app, pilot):
+        commands = {command.title for command in app.get_system_commands(app.screen)}
+        for action in actions.ACTIONS:
+            assert callable(getattr(app, f"action_{action.name}"))
+            assert action.title in actions.help_markdown()
+            if action.name != "command_palette":
+                assert action.title in commands
+        await pilot.press("f1")
+        await wait_until(pilot, lambda: app.screen.query(".sheet"))
+        await pilot.press("ctrl+n", "escape")
+        await wait_until(pilot, lambda: not app.screen.query(".sheet"))
+        await pilot.press("ctrl+p")
+        await wait_until(pilot, lambda: app.screen.query("CommandPalette > *"))
+        await pilot.press("escape")
+
+
+async def test_slash_commands_are_hinted_and_completed(tmp_path: Path) -> None:
+    async with running(tmp_path) as (app, pilot):
+        await pilot.press("slash", "e")
+        await wait_until(pilot, lambda: "/export [FILE]" in shown(app, "#hints"))
+        await pilot.press("tab")
+        assert app.query_one(Composer).text == "/export "
+        await wait_until(pilot, lambda: not app.query_one("#hints").display)
+
+
+async def test_asking_again_makes_a_branch(tmp_path: Path) -> None:
+    agent = FakeAgent(echoes)
+    async with running(tmp_path, agent) as (app, pilot):
+        for number, text in enumerate(("one", "two"), 1):
+            await ask(pilot, app, text)
+            await wait_until(pilot, over(app, number))
+        await pilot.press("ctrl+r")
+        await wait_until(pilot, lambda: app.query_one(Composer).text == "two")
+        await pilot.press(*" b", "enter")
+        await wait_until(pilot, over(app, 2))
+        assert app.chat is not None
+        assert [turn.question for turn in app.chat.turns] == ["one", "two b"]
+        assert [exchange.question for exchange in agent.asked[2][0]] == ["one"]
+
+
+async def test_new_conversation_and_switching_stop_what_runs(tmp_path: Path) -> None:
+    agent = FakeAgent(says("a b c d"), gate=threading.Event(), free=2)
+    async with running(tmp_path, agent) as (app, pilot):
+        await ask(pilot, app, "first")
+        await wait_until(pilot, lambda: app.query("Markdown.reply"))
+        await pilot.press("ctrl+n")
+        await wait_until(pilot, lambda: app.query_one(Welcome).display)
+        assert app.chat is not None and app.chat.turns == []
+        assert agent.gate is not None
+        agent.gate.set()
+        await ask(pilot, app, "second")
+        await wait_until(pilot, over(app))
+        titles = [listed.title for listed in app.chat.history.conversations()]
+        assert titles == ["second", "first"]
+        (first,) = app.chat.history.turns(app.chat.history.conversations()[1].id)
+        assert first.state == "stopped"
+
+
+async def test_finding_a_conversation_by_what_was_said(tmp_path: Path) -> None:
+    async with running(tmp_path, FakeAgent(echoes), size=(120, 40)) as (app, pilot):
+        await ask(pilot, app, "apples")
+        await wait_until(pilot, over(app))
+        await pilot.press("ctrl+n")
+        await wait_until(pilot, lambda: app.query_one(Welcome).display)
+        await ask(pilot, app, "pears")
+        await wait_until(pilot, over(app))
+        await pilot.press("ctrl+f", *"appl")
+        conversations = app.query_one("#conversations", OptionList)
+        await wait_until(pilot, lambda: conversations.option_count == 2, "found one")
+        await pilot.press("enter", "enter")
+        await wait_until(pilot, lambda: "apples" in shown(app, ".question"))
+        app.query_one("#search", Input).value = "nowhere"
+        await wait_until(pilot, lambda: "Nothing found" in shown(app, "#no-conversations"))
+
+
+async def test_cards_close_open_and_open_fully(tmp_path: Path) -> None:
+    async with running(tmp_path) as (app, pilot):
+        await ask(pilot, app, "names")
+        await wait_until(pilot, over(app))
+        await pilot.pause()
+        card = next(iter(app.query(ToolCard)))
+        assert "Danielle" not in str(card.visual)
+        card.focus()
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: "Danielle" in str(card.visual))
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: "entropy 9.3 bits" in str(card.visual))
+        assert "━" not in str(card.visual)
+        await pilot.press("ctrl+o")
+        await wait_until(pilot, lambda: "━" in str(card.visual))
+        await pilot.click(ToolCard, offset=(5, 1))
+        await wait_until(pilot, lambda: card.detail == "full")
+
+
+async def test_copying_says_which_way_it_went(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[str] = []
+
+    def take(text: str) -> str | None:
+        taken.append(text)
+        return "xclip" if len(taken) == 1 else None
+
+    monkeypatch.setattr(clipboard, "copy_to_system", take)
+    async with running(tmp_path, FakeAgent(says("the reply"))) as (app, pilot):
+        await pilot.press("ctrl+y")
+        await wait_until(pilot, lambda: "no reply to copy" in shown(app, "#notice"))
+        await ask(pilot, app, "hi")
+        await wait_until(pilot, over(app))
+        said: list[str] = []
+        monkeypatch.setattr(app, "notify", lambda text, **_: said.append(text))
+        await pilot.press("ctrl+y")
+        await wait_until(pilot, lambda: said)
+        await pilot.press("ctrl+y")
+        await wait_until(pilot, lambda: len(said) == 2)
+        assert taken == ["the reply", "the reply"]
+        assert "with xclip" in said[0] and "terminal's clipboard" in said[1]
+
+
+async def test_exporting_writes_markdown_and_never_overwrites(tmp_path: Path) -> None:
+    async with running(tmp_path) as (app, pilot):
+        target = tmp_path / "out.md"
+        await ask(pilot, app, f"/export {target}")
+        await wait_until(pilot, lambda: "nothing to export" in shown(app, "#notice"))
+        await ask(pilot, app, "names ```` [/x]")
+        await wait_until(pilot, over(app))
+        await ask(pilot, app, f"/export {target}")
+        await wait_until(pilot, lambda: "Written to" in shown(app, "#notice"))
+        written = target.read_text(encoding="utf-8")
+        assert "## names ```` [/x]" in written and "**Jessica**" in written
+        assert "names: name | year=1985, sex=female" in written and "safe 97%" in written
+        await ask(pilot, app, f"/export {target}")
+        await wait_until(pilot, lambda: "exists already" in shown(app, "#notice"))
+        assert target.read_text(encoding="utf-8") == written
+
+
+def test_default_export_names_and_fences() -> None:
+    assert export.default_name("Wörter & [/x] names?").endswith("-w-rter-x-names.md")
+    assert export.fenced("a ```` b").startswith("`````text")
+
+
+async def test_themes_and_sidebar_are_remembered(tmp_path: Path) -> None:
+    async with running(tmp_path) as (app, pilot):
+        for name in ("light", "ansi"):
+            await ask(pilot, app, f"/theme {name}")
+            await wait_until(pilot, lambda name=name: app.theme == f"candor-{name}")
+        await ask(pilot, app, "/theme mauve")
+        await wait_until(pilot, lambda: "no theme 'mauve'" in shown(app, "#notice"))
+        await pilot.press("f2")
+        await wait_until(pilot, lambda: app.screen.query(".sheet"))
+        await pilot.press("up", "enter")
+        await wait_until(pilot, lambda: app.theme == "candor-light")
+        before = app.query_one(Sidebar).has_class("-shown")
+        await pilot.press("ctrl+b")
+        await wait_until(pilot, lambda: app.query_one(Sidebar).has_class("-shown") != before)
+    async with running(tmp_path) as (app, pilot):
+        assert app.theme == "candor-light"
+
+
+async def test_keys_can_be_changed_and_bad_preferences_are_survived(tmp_path: Path) -> None:
+    (tmp_path / "preferences.json").write_text('{"keys": {"help": "f9"}, "theme": 3}')
+    async with running(tmp_path) as (app, pilot):
+        await pilot.press("f9")
+        await wait_until(pilot, lambda: app.screen.query(".sheet"))
+    (tmp_path / "preferences.json").write_text("{nonsense")
+    async with running(tmp_path) as (app, pilot):
+        assert "defaults are used" in shown(app, "#notice")
+
+
+async def test_a_damaged_history_is_said_and_survived(tmp_path: Path) -> None:
+    (tmp_path / "history.db").write_bytes(b"garbage" * 1000)
+    async with running(tmp_path, FakeAgent(echoes)) as (app, pilot):
+        assert "history.corrupt-" in shown(app, "#notice")
+        await ask(pilot, app, "hi")
+        await wait_until(pilot, over(app))
+
+
+async def test_a_disk_that_is_full_is_said_until_it_is_not(tmp_path: Path) -> None:
+    import sqlalchemy
+
+    pages = 14
+
+    @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
+    def limit(connection: Any, _record: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    try:
+        async with running(tmp_path, FakeAgent(says("y " * 9000))) as (app, pilot):
+            await ask(pilot, app, "hi")
+            await wait_until(pilot, lambda: app.chat and app.chat.turns and app.chat.turns[0].over)
+            await wait_until(pilot, lambda: "Not saved" in shown(app, "#notice"))
+            pages = 100_000
+            await ask(pilot, app, "again")
+            await wait_until(pilot, over(app, 2))
+            assert app.chat is not None and app.chat.history.unsaved == 0
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "connect", limit)
+
+
+async def test_unusable_questions_are_refused_and_given_back(tmp_path: Path) -> None:
+    async with running(tmp_path) as (app, pilot):
+        composer = app.query_one(Composer)
+        await ask(pilot, app, "x" * 1_000_000)
+        await wait_until(pilot, lambda: "at most 20,000" in shown(app, "#notice"))
+        assert len(composer.text) == 1_000_000
+        composer.put("   ")
+        await pilot.press("enter")
+        assert app.chat is not None and app.chat.turns == []
+
+
+def long_conversation(folder: Path, turns: int) -> None:
+    """Store one conversation of so many turns, each with a card."""
+    history = History(folder / "history.db")
+    assert history.open() is None
+    conversation = history.start("long", DEFAULT_GOALS)
+    parent = None
+    for number in range(turns):
+        asked = history.ask(conversation, parent, f"question {number}", DEFAULT_GOALS, 0)
+        turn = asked
+        for event in recorded.names_turn():
+            turn = turn.after(event)
+        parent = history.answer(conversation, turn)
+
+
+async def test_a_long_conversation_is_windowed_and_typing_stays_quick(tmp_path: Path) -> None:
+    long_conversation(tmp_path, 150)
+    async with running(tmp_path, FakeAgent(echoes), size=(120, 40)) as (app, pilot):
+        assert app.chat is not None
+        (listed,) = app.chat.history.conversations()
+        app.query_one(Sidebar).post_message(Sidebar.Chosen(listed.id, listed.title))
+        transcript = app.transcript
+        await wait_until(pilot, lambda: len(transcript.views()) == WINDOW)
+        assert len(app.chat.turns) == 150
+        assert "136 earlier turns" in shown(app, ".earlier")
+        await pilot.pause()
+
+        composer = app.query_one(Composer)
+        took = []
+        for letter in "typing":
+            before = time.perf_counter()
+            await pilot.press(letter)
+            took.append(time.perf_counter() - before)
+        assert composer.text == "typing"
+        # The aim is 50 ms; a busy machine gets slack, a transcript that is all mounted does not.
+        assert sorted(took)[len(took) // 2] < 0.25
+
+        transcript.scroll_to(y=0, animate=False)
+        await wait_until(pilot, lambda: transcript.first < 136, "earlier turns")
+        await wait_until(pilot, lambda: transcript.scroll_y > 2, "the same place")
+        while transcript.first > 0:
+            first = transcript.first
+            transcript.scroll_to(y=0, animate=False)
+            await wait_until(pilot, lambda first=first: transcript.first < first, "earlier")
+            await wait_until(pilot, lambda: not transcript._moving)
+            assert len(transcript.views()) <= WINDOW + 8
+        assert transcript.views()[0].turn.question == "question 0"
+        last = transcript.last
+        transcript.scroll_end(animate=False)
+        await wait_until(pilot, lambda: transcript.last > last, "later turns")
+
+        composer.put("")
+        await ask(pilot, app, "the end")
+        await wait_until(pilot, over(app, 151))
+        assert transcript.views()[-1].turn.question == "the end"
+        assert len(transcript.views()) <= WINDOW + 8
+
+
+def test_the_first_screen_needs_nothing_heavy() -> None:
+    code = (
+        "import sys, tui.cli, tui.app; heavy = {'torch', 'pandas', 'scipy', 'alembic',"
+        " 'sqlalchemy', 'pydantic', 'transformers'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+async def test_the_screenshot_is_the_same_each_time(tmp_path: Path) -> None:
+    one = await screenshot.draw(tmp_path / "one")
+    two = await screenshot.draw(tmp_path / "two")
+    assert one == two
+    assert "Jessica" in one
+
+
+def test_a_card_fits_any_width() -> None:
+    turn = Turn("t", "q")
+    for event in recorded.names_turn():
+        turn = turn.after(event)
+    for width in (20, 40, 60, 88, 200):
+        for call in turn.calls:
+            for detail in ("closed", "open", "full"):
+                lines = [card_title(call, width), *card_body(call, width, detail)]
+                for line in plain(lines).splitlines():
+                    assert len(line) <= max(width, 46), (width, line)
+    assert turn.verdict is not None
+    assert plain([verdict_line(turn.verdict)]).startswith("✓ safe 97%")
