@@ -27,6 +27,10 @@ SECONDS = 20.0
 WALL_SECONDS = 600.0
 
 
+# Textual gives a screen 30 seconds to settle, which a busy machine may need more of.
+Pilot._wait_for_screen.__defaults__ = (WALL_SECONDS,)
+
+
 @dataclass
 class FakeAgent:
     """Replays events made from the question; records what it was asked.

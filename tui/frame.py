@@ -263,11 +263,11 @@ class Frame(App[None]):
 
     # ---- crashing ------------------------------------------------------------------------
 
-    def _fatal_error(self) -> None:
-        # Textual would print the traceback; a person gets one line, the log gets the rest.
-        import sys
-
-        error = sys.exc_info()[1]
-        if error is not None:
+    def _handle_exception(self, error: Exception) -> None:
+        # Textual prints tracebacks at its end; a person gets one line, the log the rest.
+        if self.crash is None:
             self.crash = failures.line_for(error, self.log_path)
-        self._close_messages_no_wait()
+        super()._handle_exception(error)
+
+    def _print_error_renderables(self) -> None:
+        self._exit_renderables.clear()

@@ -177,7 +177,9 @@ class TurnView(Vertical):
 
     async def _write(self, text: str) -> None:
         if self._stream is None:
-            # A stream must begin on an empty document and only ever grow.
+            # A stream must begin on an empty document and only ever grow. A view that was mounted
+            # in the middle of a reply begins with all there is.
+            text = self.turn.reply
             self._reply = Markdown(parser_factory=_parser, open_links=False, classes="reply")
             await self.mount(self._reply, before=self.query_one(".notes"))
             self._stream = Markdown.get_stream(self._reply)
@@ -291,6 +293,9 @@ class Transcript(VerticalScroll, can_focus=False):
     async def _earlier_turns(self) -> None:
         """Mount the turns before the window; what is being read stays where it is."""
         views = self.views()
+        if not views or not self.first:
+            self._moving = False
+            return
         start = max(0, self.first - STEP)
         new = [TurnView(turn) for turn in self.turns[start : self.first]]
         self.release_anchor()
@@ -303,26 +308,26 @@ class Transcript(VerticalScroll, can_focus=False):
             await self.remove_children(self.views()[-surplus:])
             self.last -= surplus
         await self._mark_earlier()
-
-        def settle() -> None:
-            self.scroll_to(y=reading.virtual_region.y + offset, animate=False, force=True)
-            self._moving = False
-
-        self.call_after_refresh(settle)
+        self.call_after_refresh(self._go_on_reading, reading, offset)
 
     async def _later_turns(self) -> None:
+        views = self.views()
+        if not views or self.last >= len(self.turns):
+            self._moving = False
+            return
+        reading = views[-1]
+        offset = self.scroll_y - reading.virtual_region.y
         end = min(len(self.turns), self.last + STEP)
         await self.mount_all(TurnView(turn) for turn in self.turns[self.last : end])
         self.last = end
-        reading = self.views()[-STEP - 1] if len(self.views()) > STEP else self.views()[-1]
-        offset = self.scroll_y - reading.virtual_region.y
         await self._drop_first(max(0, self.last - self.first - WINDOW - STEP))
+        self.call_after_refresh(self._go_on_reading, reading, offset)
 
-        def settle() -> None:
+    def _go_on_reading(self, reading: TurnView, offset: float) -> None:
+        """Scroll so that a turn stands where it stood before the window moved."""
+        if reading.is_attached:
             self.scroll_to(y=reading.virtual_region.y + offset, animate=False, force=True)
-            self._moving = False
-
-        self.call_after_refresh(settle)
+        self._moving = False
 
     async def _drop_first(self, count: int) -> None:
         if count > 0:
