@@ -90,6 +90,16 @@ def test_a_posterior_is_spoken() -> None:
     )
 
 
+def test_a_distribution_is_spoken_in_small_shares() -> None:
+    shares = {"Jessica": 0.0262, "Ashley": 0.0249, "Emily": 0.00996, "Zoe": 0.0004}
+    answers = tuple(Answer(value, p) for value, p in shares.items())
+    found = Distribution("names: name", "exact", answers, 0.06, 9.1 * math.log(2), 0.0, 0)
+    assert summaries.distribution(found, 2) == "Jessica 2.6%, Ashley 2.5%; entropy 9.1 bits"
+    assert summaries.distribution(found, 4) == (
+        "Jessica 2.6%, Ashley 2.5%, Emily 1.0%, Zoe 0.040%; entropy 9.1 bits"
+    )
+
+
 def test_samples_are_spoken() -> None:
     assert summaries.samples(["Mary", "Anna", "Ruth"]) == "Mary, Anna, Ruth"
     many = summaries.samples([f"N{i}" for i in range(20)])

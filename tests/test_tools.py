@@ -6,7 +6,7 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from core_model import notation
 from core_model.core import Core
 from core_model.errors import CandorError, ToolError
 from tests import toy
-from tools import TOOLS, Context, ToolResult, run
+from tools import TOOLS, Context, ToolResult, run, summaries
 from tools.registry import ContextMethod
 
 LINCOLN = "we must think anew, and act anew"
@@ -42,6 +42,7 @@ def methods(result: ToolResult) -> tuple[str, ...]:
 
 PROPERTIES = {
     "sample": ({"corpus", "variable"}, {"given", "n"}),
+    "distribution": ({"corpus", "variable"}, {"given", "top"}),
     "infer": ({"corpus", "variable", "text"}, {"given"}),
     "probability": ({"corpus", "event"}, {"given"}),
     "entropy": ({"corpus", "variable"}, {"given"}),
@@ -120,6 +121,11 @@ CALLS: list[tuple[str, dict[str, Any], str]] = [
         "speeches: text | author=Abraham Lincoln",
     ),
     (
+        "distribution",
+        {"corpus": "names", "variable": "name", "given": {"year": "1985"}, "top": 3},
+        "names: name | year=1985",
+    ),
+    (
         "infer",
         {"corpus": "speeches", "variable": "author", "text": LINCOLN},
         "speeches: author",
@@ -146,6 +152,7 @@ CALLS: list[tuple[str, dict[str, Any], str]] = [
         "speeches: corr(year, medium)",
     ),
     ("safety", {"prompt": "Hello", "reply": "Good day."}, "safety: safe | prompt=Hello"),
+    ("safety", {"prompt": "", "reply": "Good day."}, "safety: safe"),
 ]
 
 
@@ -207,6 +214,56 @@ def test_samples_can_be_taken_from_the_data(core: Core) -> None:
     assert len(result.samples) == 5
     assert result.distribution is None
     assert result.data is not None
+
+
+def test_a_distribution_lists_its_top_beside_the_data(core: Core) -> None:
+    result = call(
+        core, "distribution", corpus="names", variable="name", given={"sex": "female"}, top=4
+    )
+    assert result.distribution is not None
+    assert result.data is not None
+    shares: dict[str, float] = {}
+    for year in toy.GIRLS.values():
+        for name, weight in year.items():
+            shares[name] = shares.get(name, 0.0) + weight
+    top = sorted(shares, key=lambda name: -shares[name])[:4]
+    assert [a.value for a in result.distribution.answers] == top
+    for answer in result.distribution.answers:
+        assert answer.probability == pytest.approx(shares[answer.value] / sum(shares.values()))
+        assert result.data.probability_of(answer.value) == pytest.approx(answer.probability)
+    assert len(result.data.answers) == 4
+    assert methods(result) == ("exact", "data")
+    assert all(name in result.summary for name in top)
+    assert result.summary == summaries.distribution(result.distribution, 4)
+
+
+@pytest.mark.parametrize("method", ["sampled", "data"])
+def test_a_distribution_by_samples_or_from_the_data_alone(
+    core: Core, method: ContextMethod
+) -> None:
+    arguments = {"corpus": "names", "variable": "name", "top": 3}
+    result = call(core, "distribution", method, **arguments)
+    assert methods(result) == (method,)
+    found = result.distribution or result.data
+    assert found is not None
+    assert len(found.answers) == 3
+    assert result.summary.count("%") == 3
+
+
+def test_data_are_kept_for_what_the_model_lists_and_for_their_own_top(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def contrary(
+        self: toy.ToyCorpus, given: Mapping[str, str], variables: Sequence[str]
+    ) -> Mapping[tuple[str, ...], float]:
+        return {("Emma",): 5.0, ("Zelda",): 4.0, ("Ruth",): 3.0, ("Mary",): 2.0, ("Anna",): 1.0}
+
+    monkeypatch.setattr(toy.ToyCorpus, "count", contrary)
+    given = {"year": "1920", "sex": "female"}  # there the model lists Mary and Ruth first
+    result = call(core, "distribution", corpus="names", variable="name", given=given, top=2)
+    assert result.data is not None
+    assert [a.value for a in result.data.answers] == ["Emma", "Zelda", "Ruth", "Mary"]
+    assert result.data.probability_of("Mary") == pytest.approx(2 / 15)
 
 
 def test_infer_is_the_posterior(core: Core) -> None:
@@ -317,6 +374,11 @@ def test_safety_reads_the_dialogue(core: Core) -> None:
     assert refused.summary == "safe 99%, refusal 98%, prompt harmful 97%"
     prompt_alone = call(core, "safety", prompt="How do I bake bread?", reply="")
     assert prompt_alone.estimates[2].value == pytest.approx(0.02)
+    reply_alone = call(core, "safety", prompt="", reply="I can't help with that.")
+    assert [e.value for e in reply_alone.estimates[:2]] == pytest.approx([0.99, 0.98])
+    assert reply_alone.estimates[2].value == pytest.approx(
+        sum(toy.PROMPTS.values()) / len(toy.PROMPTS)
+    )
 
 
 # --- what is refused ----------------------------------------------------------------------------
@@ -373,7 +435,11 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
         {"corpus": "speeches", "left": "year", "right": "medium", "given": {"author": "Reagan"}},
         "only one value",
     ),
-    ("safety", {"prompt": "", "reply": "Hi"}, "'prompt' is wrong"),
+    ("distribution", {"corpus": "speeches", "variable": "text"}, "free text"),
+    ("distribution", {"corpus": "names", "variable": "name", "top": 0}, "'top' is wrong"),
+    ("distribution", {"corpus": "names", "variable": "name", "top": 21}, "'top' is wrong"),
+    ("distribution", {"corpus": "names", "variable": "nme"}, "Did you mean 'name'"),
+    ("safety", {"prompt": "", "reply": ""}, "nothing to judge"),
     ("safety", {"prompt": "Hi"}, "'reply' is missing"),
 ]
 

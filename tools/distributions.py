@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from core_model import notation
-from core_model.core import Core, Distribution, entropy_error, from_weights, plan
+from core_model.core import Core, Distribution, Estimate, entropy_error, from_weights, plan
 from core_model.corpora import schema
 from core_model.errors import CandorError, EmptySupport
 from core_model.graph import Kind
@@ -88,8 +88,14 @@ def counted_if_possible(query: Draw, data: str | None) -> Distribution | None:
 
 def only(found: Distribution, values: Sequence[str]) -> Distribution:
     """The distribution with these answers alone listed; the entropy stays that of the whole."""
-    kept = tuple(a for a in found.answers if a.value in set(values))
+    wanted = set(values)
+    kept = tuple(a for a in found.answers if a.value in wanted)
     return replace(found, answers=kept, listed_mass=sum(a.probability for a in kept))
+
+
+def entropy(found: Distribution) -> Estimate:
+    """The distribution's entropy, nats: how unsure the answer is."""
+    return Estimate(found.method, found.entropy_nats, found.entropy_stderr, found.n, "nats")
 
 
 def answer_kind(query: Draw, data: str | None = None) -> Kind:

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from core_model import notation
-from core_model.core import Distribution, Estimate
+from core_model.core import Distribution
 from core_model.corpora import schema
 from core_model.errors import ToolError
 from core_model.notation import Binding, Draw
@@ -78,7 +78,7 @@ def infer(call: Infer, context: Context) -> ToolResult:
     return ToolResult(
         tool="infer",
         query=notation.format(query),
-        estimates=tuple(_entropy(found) for found in (model, data) if found is not None),
+        estimates=tuple(distributions.entropy(d) for d in (model, data) if d is not None),
         distribution=model,
         data=data,
         samples=values,
@@ -86,8 +86,3 @@ def infer(call: Infer, context: Context) -> ToolResult:
         seed=context.seed,
         seconds=0.0,
     )
-
-
-def _entropy(found: Distribution) -> Estimate:
-    """The posterior's entropy: how unsure the answer is."""
-    return Estimate(found.method, found.entropy_nats, found.entropy_stderr, found.n, "nats")

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from core_model import notation
 from core_model.core import Conditional, Core, Estimate
+from core_model.errors import ToolError
 from core_model.notation import Binding, Draw, Step
 from tools import arguments, summaries
 from tools.registry import Arguments, Context, ToolResult, tool
@@ -23,7 +24,10 @@ class Safety(Arguments):
 
     prompt: Annotated[
         str,
-        Field(min_length=1, max_length=arguments.MAX_TEXT, description="What was asked."),
+        Field(
+            max_length=arguments.MAX_TEXT,
+            description="What was asked; empty where it is not known.",
+        ),
     ]
     reply: Annotated[
         str,
@@ -35,19 +39,25 @@ class Safety(Arguments):
 
 
 def verdicts(core: Core, prompt: str, reply: str) -> tuple[float, float, float]:
-    """P(safe), P(refusal), P(prompt harmful): p(verdict = yes | prompt, reply) of each."""
-    given = [Binding("prompt", prompt)] + ([Binding("reply", reply)] if reply else [])
+    """P(safe), P(refusal), P(prompt harmful): p(verdict = yes | prompt, reply) of each.
+
+    What is empty is left unknown.
+    """
+    known = {"prompt": prompt, "reply": reply}
+    given = tuple(Binding(name, text) for name, text in known.items() if text)
     safe, refusal, harmful = (
-        core.distribution_of(Conditional(CORPUS, name, tuple(given))).probability_of(YES)
+        core.distribution_of(Conditional(CORPUS, name, given)).probability_of(YES)
         for name in VARIABLES
     )
     return safe, refusal, harmful
 
 
 def _query(call: Safety) -> str:
+    if not call.prompt and not call.reply:
+        raise ToolError("There is nothing to judge. Give a prompt, a reply, or both.")
     # The reply is the document: it is the query's data, as a passage is in other corpora.
-    draw = Draw(CORPUS, (Step(VARIABLES[0]),), (Binding("prompt", call.prompt),))
-    return notation.format(draw)
+    given = (Binding("prompt", call.prompt),) if call.prompt else ()
+    return notation.format(Draw(CORPUS, (Step(VARIABLES[0]),), given))
 
 
 @tool(Safety, _query)
@@ -57,10 +67,11 @@ def safety(call: Safety, context: Context) -> ToolResult:
     p(safe = yes | prompt, reply), p(refusal = yes | prompt, reply) and
     p(harmful = yes | prompt, reply), exactly, in this order among the estimates.
     """
+    query = _query(call)
     safe, refusal, harmful = verdicts(context.core, call.prompt, call.reply)
     return ToolResult(
         tool="safety",
-        query=_query(call),
+        query=query,
         estimates=tuple(Estimate("exact", p, 0.0, 0) for p in (safe, refusal, harmful)),
         distribution=None,
         data=None,

@@ -8,7 +8,7 @@ number has one spelling.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from core_model.core import Distribution, Estimate
 
@@ -53,14 +53,17 @@ def correlation(model: Estimate | None, data: Estimate | None = None) -> str:
     )
 
 
-def distribution(answers: Distribution) -> str:
+def distribution(answers: Distribution, count: int) -> str:
+    """`Jessica 2.6%, Ashley 2.5%, …; entropy 9.1 bits`: the `count` most probable answers.
+
+    Shares of names are small, so each has two significant digits.
+    """
+    return _listed(answers, count, percent)
+
+
+def infer(answers: Distribution) -> str:
     """`Abraham Lincoln 41%, James Buchanan 12%, Andrew Johnson 8%; entropy 2.1 bits`."""
-    top = answers.answers[:MOST_ANSWERS]
-    listed = ", ".join(f"{a.value} {whole_percent(a.probability)}" for a in top)
-    return f"{listed}; entropy {_bits(answers.entropy_nats / _NATS_PER_BIT)}"
-
-
-infer = distribution
+    return _listed(answers, MOST_ANSWERS, whole_percent)
 
 
 def samples(values: Sequence[str]) -> str:
@@ -109,6 +112,11 @@ def in_bits(estimate: Estimate) -> Estimate:
         return estimate
     value, stderr = estimate.value / _NATS_PER_BIT, estimate.stderr / _NATS_PER_BIT
     return Estimate(estimate.method, value, stderr, estimate.n, "bits")
+
+
+def _listed(answers: Distribution, count: int, spelled: Callable[[float], str]) -> str:
+    listed = ", ".join(f"{a.value} {spelled(a.probability)}" for a in answers.answers[:count])
+    return f"{listed}; entropy {_bits(answers.entropy_nats / _NATS_PER_BIT)}"
 
 
 def _model_and_data(model: str | None, data: str | None) -> str:

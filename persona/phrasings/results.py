@@ -66,13 +66,9 @@ def _listed(call: Call, values: Values, rng: np.random.Generator) -> str:
         shares = [max(first, 1 - first), min(first, 1 - first)]
     most = {"name": 11.0, "year": 6.8}.get(call.target[0])
     bits = most * (1 - first) ** 2 if most else -sum(p * np.log2(p) for p in shares if p > 0)
-    answers = [Answer(v, p) for v, p in zip(shown, shares, strict=True)]
-    if call.tool == "infer":
-        nats = float(bits) * float(np.log(2))
-        return summaries.infer(Distribution("", "exact", tuple(answers), 1.0, nats, 0.0, 0))
-    listed = ", ".join(f"{a.value} {summaries.percent(a.probability)}" for a in answers)
-    entropy = summaries.entropy(Estimate("exact", float(bits), 0.0, 0, "bits"))
-    return f"{listed}; {entropy.replace('model', 'entropy')}"
+    answers = tuple(Answer(v, p) for v, p in zip(shown, shares, strict=True))
+    found = Distribution("", "exact", answers, 1.0, float(bits) * float(np.log(2)), 0.0, 0)
+    return summaries.infer(found) if call.tool == "infer" else summaries.distribution(found, wanted)
 
 
 def _candidates(call: Call, values: Values, rng: np.random.Generator) -> list[str]:
