@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pytest
@@ -118,6 +118,74 @@ def test_what_cannot_be_is_an_empty_support(core: Core) -> None:
     given = (Binding("name", "Jennifer"), Binding("sex", "male"))
     with pytest.raises(EmptySupport):
         core.distribution_of(Conditional("names", "year", given))
+
+
+# --- an answer piece by piece -------------------------------------------------------------------
+
+DAY = "A day like any other; nobody looked up."
+CLOUDY = Conditional("weather", "text", (Binding("sky", "cloudy"),))
+
+
+def following(answers: Iterable[str], partial: list[str]) -> list[str | None]:
+    """The words that go on from `partial` in one of the answers; None where one ends there."""
+    begun = [answer.split() for answer in answers]
+    rest = [words[len(partial) :] for words in begun if words[: len(partial)] == partial]
+    return list(dict.fromkeys(words[0] if words else None for words in rest))
+
+
+def test_the_pieces_that_may_follow_sum_to_the_whole(core: Core) -> None:
+    for partial in ([], ["A"], DAY.split()[:-1], DAY.split()):
+        options = following(toy.TEXT["cloudy"], partial)
+        assert np.exp(core.choose(CLOUDY, partial, options)).sum() == pytest.approx(1.0)
+
+
+def test_the_pieces_of_an_answer_multiply_to_its_probability(core: Core) -> None:
+    """Σ_i log p(piece_i | pieces before) + log p(end | pieces) = log p(answer)."""
+    for answer in toy.TEXT["cloudy"]:
+        pieces, total = answer.split(), 0.0
+        for place in range(len(pieces) + 1):
+            options = following(toy.TEXT["cloudy"], pieces[:place])
+            wanted = pieces[place] if place < len(pieces) else None
+            total += core.choose(CLOUDY, pieces[:place], options)[options.index(wanted)]
+        assert total == pytest.approx(core.log_prob_of(CLOUDY, [answer])[0])
+
+
+def test_a_choice_is_among_its_options(core: Core) -> None:
+    words = Conditional("weather", "word", (Binding("sky", "clear"), Binding("wind", "0")))
+    two = np.exp(core.choose(words, [], ["calm", "breezy"]))
+    assert two == pytest.approx([0.5 / 0.6, 0.1 / 0.6])
+    assert core.choose(words, [], ["calm"]) == pytest.approx([0.0])
+    assert core.choose(words, ["calm"], [None, "indeed"]) == pytest.approx([0.0, -np.inf])
+    with pytest.raises(EmptySupport):
+        core.choose(words, [], ["stormy"])
+
+
+def test_writing_draws_an_answer_and_keeps_to_its_numbers(core: Core) -> None:
+    winds = Conditional("weather", "wind", (Binding("sky", "cloudy"),))
+    written = ["".join(core.write(winds, np.random.default_rng(i), None)) for i in range(20)]
+    assert set(written) == {"0", "10", "20"}
+    kept = {"".join(core.write(winds, np.random.default_rng(i), ["20"])) for i in range(20)}
+    assert kept == {"", "20"}
+
+
+def test_a_scripted_core_speaks_as_it_is_told() -> None:
+    core = toy.ScriptedCore(
+        toy.weather(),
+        calls=lambda question: ["entropy", "weather", "sky"] if "sky" in question else ["reply"],
+        replies=lambda question, result: f"It is {result}, not 7.5." if result else "Hello!",
+    )
+    asked = (Binding("user", "hello"), Binding("assistant", "Hello!"), Binding("user", "the sky?"))
+    call = Conditional("dialogue", "call", asked)
+    assert core.choose(call, [], ["reply", "entropy"]).argmax() == 1
+    assert core.choose(call, ["entropy", "weather"], ["wind", "sky"]).argmax() == 1
+    assert core.choose(call, ["entropy", "weather", "sky"], [None, "wind"]).argmax() == 0
+    assert np.exp(core.choose(call, ["sample"], ["weather", "names"])) == pytest.approx(0.5)
+    result = (*asked, Binding("result", "model 0.97 bits"))
+    reply = Conditional("dialogue", "reply", result)
+    rng = np.random.default_rng(0)
+    assert "".join(core.write(reply, rng, ["0.97"])) == "It is model 0.97 bits, not ."
+    assert "".join(core.write(reply, rng, None, opening="It is")).startswith(" model")
+    assert list(core.write(Conditional("dialogue", "reply", asked), rng, [])) == ["Hello!"]
 
 
 # --- Bayes --------------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 """A core over written-down joint tables, and corpora to go with it: every answer is known exactly.
 
 `ToyCorpus` holds a schema and a table {values: probability}; `ToyCore` answers from the tables of
-its corpora by summing, and nothing else. `registered(*corpora)` makes corpora known by name for
-the length of a `with` block. `weather` is small and has every kind of variable; `names`,
-`speeches` and `safety` have the shape of the real corpora.
+its corpora by summing, and nothing else. `ScriptedCore` also speaks in dialogues, as it is told.
+`registered(*corpora)` makes corpora known by name for the length of a `with` block. `weather` is
+small and has every kind of variable; `names`, `speeches` and `safety` have the shape of the real
+corpora.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 
@@ -23,6 +24,9 @@ from core_model.core import Conditional, Core, Distribution, from_weights
 from core_model.corpora.base import Corpus, Record, Split
 from core_model.errors import CandorError, EmptySupport
 from core_model.graph import Schema, Variable
+from core_model.numerals import NUMBER
+
+DIALOGUE = "dialogue"
 
 Values = tuple[str, ...]
 Table = Mapping[Values, float]
@@ -99,6 +103,31 @@ class ToyCore(Core):
         query += f" | {bindings}" if bindings else ""
         return from_weights(query, "exact", self._weights(conditional), 0).top(top)
 
+    def choose(
+        self, conditional: Conditional, partial: Sequence[str], options: Sequence[str | None]
+    ) -> NDArray[np.float64]:
+        """Pieces of an answer are joined by spaces; raises EmptySupport where no option fits."""
+        weights = self._weights(conditional)
+        begun = [" ".join([*partial, *([] if o is None else [o])]) for o in options]
+        shares = np.array(
+            [
+                sum(w for answer, w in weights.items() if _continues(answer, text, o is None))
+                for text, o in zip(begun, options, strict=True)
+            ]
+        )
+        if not shares.sum() > 0:
+            raise EmptySupport(f"No answer goes on from '{' '.join(partial)}' by these pieces.")
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(shares / shares.sum()), dtype=np.float64)
+
+    def write(
+        self, conditional: Conditional, rng: np.random.Generator, numbers: Sequence[str] | None,
+        temperature: float = 1.0, max_tokens: int = 120, opening: str = "",
+    ) -> Iterator[str]:  # fmt: skip
+        """A drawn answer, word by word; `max_tokens` counts words."""
+        text = self.sample_of(conditional, 1, rng)[0]
+        yield from _streamed(text, numbers, max_tokens, opening)
+
     def _schema(self, corpus: str) -> Schema:
         return self._corpus(corpus).schema
 
@@ -132,6 +161,81 @@ class ToyCore(Core):
         texts = list(dict.fromkeys(values[place] for values in corpus.table))
         words = _words(value)
         return max(texts, key=lambda text: (text == value, len(words & _words(text))))
+
+
+class ScriptedCore(ToyCore):
+    """A toy that also speaks in the corpus `dialogue`, as two functions say.
+
+    calls: question -> the pieces of its call ("reply" alone for none). replies: (question, result
+    or None) -> the reply; the result is the last one given behind the question. The scripted
+    piece has probability 0.9 at least, the scripted reply 1.
+    """
+
+    def __init__(
+        self,
+        *known: ToyCorpus,
+        calls: Callable[[str], Sequence[str]],
+        replies: Callable[[str, str | None], str],
+    ) -> None:
+        super().__init__(*known)
+        self._calls = calls
+        self._replies = replies
+
+    def choose(
+        self, conditional: Conditional, partial: Sequence[str], options: Sequence[str | None]
+    ) -> NDArray[np.float64]:
+        if conditional.corpus != DIALOGUE:
+            return super().choose(conditional, partial, options)
+        pieces = list(self._calls(_asked(conditional)[0]))
+        wanted = pieces[len(partial)] if len(partial) < len(pieces) else None
+        told = wanted in options and pieces[: len(partial)] == list(partial)
+        weights = np.array([9.0 if told and o == wanted else 1 / len(options) for o in options])
+        return np.asarray(np.log(weights / weights.sum()), dtype=np.float64)
+
+    def write(
+        self, conditional: Conditional, rng: np.random.Generator, numbers: Sequence[str] | None,
+        temperature: float = 1.0, max_tokens: int = 120, opening: str = "",
+    ) -> Iterator[str]:  # fmt: skip
+        if conditional.corpus != DIALOGUE:
+            yield from super().write(conditional, rng, numbers, temperature, max_tokens, opening)
+            return
+        yield from _streamed(self._replies(*_asked(conditional)), numbers, max_tokens, opening)
+
+    def log_prob_of(self, conditional: Conditional, answers: Sequence[str]) -> NDArray[np.float64]:
+        if conditional.corpus != DIALOGUE:
+            return super().log_prob_of(conditional, answers)
+        reply = self._replies(*_asked(conditional))
+        return np.array([0.0 if answer == reply else -np.inf for answer in answers])
+
+    def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
+        if conditional.corpus != DIALOGUE:
+            return super().sample_of(conditional, n, rng)
+        return [self._replies(*_asked(conditional))] * n
+
+
+def _asked(conditional: Conditional) -> tuple[str, str | None]:
+    """The last question of a dialogue, and the result behind it."""
+    question, result = "", None
+    for known in conditional.given:
+        if known.variable == "user":
+            question, result = known.value, None
+        elif known.variable == "result":
+            result = known.value
+    return question, result
+
+
+def _continues(answer: str, begun: str, is_whole: bool) -> bool:
+    return answer == begun or (not is_whole and answer.startswith(begun + " "))
+
+
+def _streamed(
+    text: str, numbers: Sequence[str] | None, max_words: int, opening: str
+) -> Iterator[str]:
+    """A text behind its opening, word by word, without the numbers that are not allowed."""
+    if numbers is not None:
+        allowed = {found for number in numbers for found in NUMBER.findall(number)}
+        text = NUMBER.sub(lambda found: found[0] if found[0] in allowed else "", text)
+    yield from re.findall(r"\s*\S+", text.removeprefix(opening))[:max_words]
 
 
 def _words(text: str) -> frozenset[str]:

@@ -1,0 +1,130 @@
+"""Reading tokens with the decoder: prompts that are kept, branches behind them, rows that grow.
+
+Every log-probability is a full softmax over plain text and the end mark: the other special tokens
+can't be part of an answer.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from core_model.decoder import Cache, Decoder
+from core_model.wire import Wire
+
+KEPT_PROMPTS = 6
+
+Path = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt that was read: its cache and the log-probabilities of its next token (V,)."""
+
+    tokens: Path
+    cache: Cache
+    following: Tensor
+
+
+class Reader:
+    """A decoder with a small cache of prompts."""
+
+    def __init__(self, decoder: Decoder, wire: Wire) -> None:
+        self._decoder = decoder
+        self._kept: OrderedDict[Path, Prompt] = OrderedDict()
+        special = set(wire.tokenizer.special.values()) - {wire.end}
+        unused = range(wire.tokenizer.size, decoder.shape.vocabulary)
+        self._blocked = torch.tensor(sorted({*special, *unused}))
+
+    def prompt(self, tokens: Sequence[int]) -> Prompt:
+        """Read a prompt, starting from the longest one kept that it shares a beginning with."""
+        key = tuple(tokens)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        shared, best = 0, None
+        for kept in self._kept.values():
+            same = _common(kept.tokens, key)
+            if same > shared:
+                shared, best = same, kept
+        shared = min(shared, len(key) - 1)
+        cache = best.cache.cut(shared) if best is not None and shared else Cache()
+        new = torch.tensor([key[shared:]])
+        positions = torch.arange(shared, len(key)).unsqueeze(0)
+        mask = None
+        if shared:
+            seen = torch.ones(len(key) - shared, len(key), dtype=torch.bool)
+            mask = seen.tril(shared)[None, None]
+        hidden = self._decoder(new, positions, mask, cache)
+        read = Prompt(key, cache, self.log_softmax(hidden[:, -1])[0])
+        self._kept[key] = read
+        while len(self._kept) > KEPT_PROMPTS:
+            self._kept.popitem(last=False)
+        return read
+
+    def log_softmax(self, hidden: Tensor) -> Tensor:
+        """Log-probabilities (…, V) of the next token behind hidden states (…, D)."""
+        logits = self._decoder.logits(hidden)
+        logits[..., self._blocked] = -torch.inf
+        return torch.log_softmax(logits, dim=-1)
+
+    def advance(self, tokens: Tensor, cache: Cache) -> Tensor:
+        """Read one more token in each row (B, 1); returns log-probabilities (B, V)."""
+        positions = torch.full_like(tokens, cache.length)
+        return self.log_softmax(self._decoder(tokens, positions, None, cache)[:, -1])
+
+    def branches(
+        self, read: Prompt, tokens: NDArray[np.int64], parents: NDArray[np.int64]
+    ) -> Tensor:
+        """Hidden states (T, D) of a tree of tokens behind a prompt; -1 is the prompt's end."""
+        n, behind = len(tokens), len(read.tokens)
+        mask = np.zeros((n, behind + n), bool)
+        mask[:, :behind] = True
+        depth = np.zeros(n, np.int64)
+        for i, parent in enumerate(parents):
+            if parent >= 0:
+                mask[i, behind : behind + parent + 1] = mask[parent, behind : behind + parent + 1]
+                depth[i] = depth[parent] + 1
+            mask[i, behind + i] = True
+        hidden: Tensor = self._decoder(
+            torch.from_numpy(tokens).unsqueeze(0),
+            torch.from_numpy(depth + behind).unsqueeze(0),
+            torch.from_numpy(mask)[None, None],
+            read.cache.repeated(1),
+        )[0]
+        return hidden
+
+    def follow(self, read: Prompt, paths: Sequence[Path]) -> list[Tensor]:
+        """Log-probabilities (V,) behind each path of tokens."""
+        prefixes = {path[:end] for path in paths for end in range(1, len(path) + 1)}
+        if not prefixes:
+            return [read.following for _ in paths]
+        order = sorted(prefixes, key=lambda prefix: (len(prefix), prefix))
+        place = {prefix: i for i, prefix in enumerate(order)}
+        tokens = np.array([prefix[-1] for prefix in order])
+        parents = np.array([place.get(prefix[:-1], -1) for prefix in order])
+        hidden = self.branches(read, tokens, parents)
+        following = iter(self.log_softmax(hidden[[place[path] for path in paths if path]]))
+        return [next(following) if path else read.following for path in paths]
+
+
+def draw(probabilities: Tensor, rng: np.random.Generator) -> Tensor:
+    """(B,) one index a row of probabilities (B, V), by inverting the cumulative sum."""
+    cumulative = probabilities.double().cumsum(dim=-1)
+    points = torch.from_numpy(rng.random(len(cumulative))).unsqueeze(-1) * cumulative[:, -1:]
+    drawn = torch.searchsorted(cumulative, points, right=True).squeeze(-1)
+    return drawn.clamp(max=probabilities.shape[-1] - 1)
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Length of the common beginning."""
+    for i, (a, b) in enumerate(zip(one, other, strict=False)):
+        if a != b:
+            return i
+    return min(len(one), len(other))
