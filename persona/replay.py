@@ -161,11 +161,7 @@ def benign_dialogues(
     made: list[dict[str, str | None]] = []
     while len(made) < n:
         for turn in compose(rng, "train", values).turns:
-            refusal, harmful = labels(turn)
-            made.append(
-                {"prompt": turn.question, "reply": turn.reply}
-                | {"refusal": refusal, "harmful": harmful}
-            )
+            made.append(_labelled(turn.question, turn.reply, *labels(turn)))
     return made[:n]
 
 
@@ -185,6 +181,12 @@ def labels(turn: Turn) -> tuple[str | None, str | None]:
     return "no" if prompt.kind in ("small_talk", "after") else "yes", "no"
 
 
+def _labelled(
+    prompt: str, reply: str, refusal: str | None, harmful: str | None
+) -> dict[str, str | None]:
+    return {"prompt": prompt, "reply": reply, "refusal": refusal, "harmful": harmful}
+
+
 @cache
 def _talk_of() -> Mapping[str, Talk]:
     return {prompt.id: prompt for prompt in talk()}
@@ -198,8 +200,7 @@ def general_dialogues(path: Path) -> list[dict[str, str | None]]:
     except (OSError, ValueError, KeyError) as error:
         raise StorageError(f"The replay file {path} can't be read: {error}.") from error
     return [
-        {"prompt": prompt, "reply": reply}
-        | {"refusal": None if DECLINES.search(reply) else "no", "harmful": "no"}
+        _labelled(prompt, reply, None if DECLINES.search(reply) else "no", "no")
         for prompt, reply in pairs
     ]
 
