@@ -1,0 +1,169 @@
+"""A byte-level vocabulary, a decoder of 20,000 parameters, and tasks it learns within seconds.
+
+The tasks teach it the toy corpus `weather`, whose probabilities are written down.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core_model.core import Conditional
+from core_model.decoder import Decoder, DecoderShape
+from core_model.likelihood import batches, row_losses
+from core_model.notation import Binding
+from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
+from core_model.recipe import Recipe, TaskEntry
+from core_model.tokenizer import Tokenizer
+from core_model.torch_core import TorchCore
+from core_model.vocabulary import PATTERN
+from core_model.wire import Wire
+from tests import toy
+
+SPECIAL = (
+    *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<repo_name>", "<reponame>", "<file_sep>"),
+    *("<filename>", "<gh_stars>", "<issue_start>", "<issue_comment>", "<issue_closed>"),
+    *("<jupyter_start>", "<jupyter_text>", "<jupyter_code>", "<jupyter_output>"),
+    *("<jupyter_script>", "<empty_output>"),
+)
+SIZE = len(SPECIAL) + 256
+SHAPE = DecoderShape(
+    hidden=32, intermediate=64, layers=2, heads=2, kv_heads=1, head_size=16, vocabulary=SIZE,
+    rope_theta=10_000.0, norm_eps=1e-5,
+)  # fmt: skip
+RANK = 16
+
+
+@cache
+def wire() -> Wire:
+    """The wire format over single bytes and the special tokens of the embedded base."""
+    tokens = [name.encode() for name in SPECIAL] + [bytes([byte]) for byte in range(256)]
+    content = {
+        "pattern": PATTERN.replace("UNWRITABLE", ""),
+        "tokens": [base64.b64encode(token).decode() for token in tokens],
+        "special": {name: number for number, name in enumerate(SPECIAL)},
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "vocab.json"
+        path.write_text(json.dumps(content), encoding="utf-8")
+        return Wire(Tokenizer(path))
+
+
+def weights(seed: int = 0, shape: DecoderShape = SHAPE) -> dict[str, Tensor]:
+    """Random weights under Hugging Face names; the head is tied."""
+    made = torch.Generator().manual_seed(seed)
+
+    def matrix(outputs: int, inputs: int) -> Tensor:
+        return torch.randn(outputs, inputs, generator=made) / math.sqrt(inputs)
+
+    query, key = shape.heads * shape.head_size, shape.kv_heads * shape.head_size
+    out = {
+        "model.embed_tokens.weight": 2 * matrix(shape.vocabulary, shape.hidden),
+        "model.norm.weight": torch.ones(shape.hidden),
+    }
+    for layer in range(shape.layers):
+        name = f"model.layers.{layer}"
+        for norm in ("input_layernorm", "post_attention_layernorm"):
+            out[f"{name}.{norm}.weight"] = torch.ones(shape.hidden)
+        for part, size in (("q", query), ("k", key), ("v", key)):
+            out[f"{name}.self_attn.{part}_proj.weight"] = matrix(size, shape.hidden)
+        out[f"{name}.self_attn.o_proj.weight"] = matrix(shape.hidden, query)
+        for part in ("gate", "up"):
+            out[f"{name}.mlp.{part}_proj.weight"] = matrix(shape.intermediate, shape.hidden)
+        out[f"{name}.mlp.down_proj.weight"] = matrix(shape.hidden, shape.intermediate)
+    return out
+
+
+def decoder(rank: int = 0, seed: int = 0, first_trained: int = 0) -> Decoder:
+    """A decoder on `weights(seed)`, its adapters fresh."""
+    torch.manual_seed(seed)
+    return Decoder(SHAPE, weights(seed), torch.float32, rank, float(rank), first_trained)
+
+
+class WordTask:
+    """The word for the day given sky and wind: exact targets at every node of the words' tree."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._tree = PrefixTree.build([wire.answer(word) for word in toy.WORDS])
+
+    def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
+        return [self._row(*list(toy.WORD)[rng.integers(len(toy.WORD))]) for _ in range(count)]
+
+    def _row(self, sky: str, wind: str) -> PackedRow:
+        builder = RowBuilder()
+        given = (Binding("sky", sky), Binding("wind", wind))
+        asked = builder.extend(self._wire.prompt(Conditional("weather", "word", given)))
+        shares = np.array(toy.WORD[sky, wind])
+        builder.tree(self._tree, shares, asked, every_node(self._tree, shares))
+        return builder.build()
+
+
+class SkyTask:
+    """The sky given the wind."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._tree = PrefixTree.build([wire.answer(sky) for sky in toy.SKY])
+
+    def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
+        return [self._row(("0", "10", "20")[rng.integers(3)]) for _ in range(count)]
+
+    def _row(self, wind: str) -> PackedRow:
+        builder = RowBuilder()
+        given = (Binding("wind", wind),)
+        asked = builder.extend(self._wire.prompt(Conditional("weather", "sky", given)))
+        shares = np.array([p * toy.WIND[sky][wind] for sky, p in toy.SKY.items()])
+        builder.tree(self._tree, shares, asked, every_node(self._tree, shares))
+        return builder.build()
+
+
+def every_node(tree: PrefixTree, weights: np.ndarray) -> dict[int, float]:
+    """Every node that is no leaf, with its probability as its share."""
+    inner = np.flatnonzero(~tree.is_leaf() & (tree.masses(weights) > 0))
+    masses = tree.masses(weights) / weights.sum()
+    return {-1: 1.0} | {int(node): float(masses[node]) for node in inner}
+
+
+def recipe(steps: int, checkpoint_every: int = 100) -> Recipe:
+    """Both tasks, a few rows of each."""
+    entries = [("words", "WordTask", 4), ("skies", "SkyTask", 2)]
+    return Recipe(
+        name="tiny", rank=RANK, alpha=RANK, learning_rate=0.02, warmup_steps=3, steps=steps,
+        checkpoint_every=checkpoint_every,
+        tasks=tuple(
+            TaskEntry(name=name, source=f"tests.tiny:{source}", rows=rows)
+            for name, source, rows in entries
+        ),
+    )  # fmt: skip
+
+
+@cache
+def random_core() -> TorchCore:
+    """A core that has learnt nothing: laws of computation hold for any weights."""
+    return TorchCore(decoder().eval(), wire(), "random")
+
+
+@cache
+def trained_core(steps: int = 120) -> TorchCore:
+    """A core that knows the words for the day, more or less."""
+    plan, model = recipe(steps), decoder(RANK)
+    task = WordTask(wire())
+    optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=0.0)
+    every = [task._row(*day) for day in toy.WORD]
+    (batch,) = batches(every)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = plan.learning_rate * plan.factor(step)
+        optimizer.zero_grad()
+        row_losses(model, batch).mean().backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    return TorchCore(Decoder(SHAPE, model.merged(), torch.float32).eval(), wire(), "trained")
