@@ -199,7 +199,7 @@ def test_names_baselines_never_see_the_held_out_year() -> None:
 
 def test_quick_names_keep_what_covers_the_births_and_lump_the_rest() -> None:
     table = {(f"Name{i:03}", "female", "1985"): 1.0 for i in range(200)} | {
-        ("John", "male", "1985"): 1.0
+        (name, "male", "1985"): 1.0 for name in ("John", "James")
     }
     corpus = Split1985(toy.names().schema, table)
     girls = cells(corpus, quick=True)[0]
