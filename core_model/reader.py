@@ -25,10 +25,13 @@ Path = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt that was read: its cache and the log-probabilities of its next token (V,)."""
+    """A prompt that was read: its cache, the hidden state (D,) of its last token, and the
+    log-probabilities (V,) of the next token of a text.
+    """
 
     tokens: Path
     cache: Cache
+    hidden: Tensor
     following: Tensor
 
 
@@ -41,6 +44,8 @@ class Reader:
         special = set(wire.tokenizer.special.values()) - {wire.end}
         unused = range(wire.tokenizer.size, decoder.shape.vocabulary)
         self._blocked = torch.tensor(sorted({*special, *unused}))
+        closing = wire.marks["variable"]
+        self._blocked_in_pieces = torch.tensor(sorted({*special, *unused} - {closing}))
 
     def prompt(self, tokens: Sequence[int]) -> Prompt:
         """Read a prompt, starting from the longest one kept that it shares a beginning with."""
@@ -62,16 +67,19 @@ class Reader:
             seen = torch.ones(len(key) - shared, len(key), dtype=torch.bool)
             mask = seen.tril(shared)[None, None]
         hidden = self._decoder(new, positions, mask, cache)
-        read = Prompt(key, cache, self.log_softmax(hidden[:, -1])[0])
+        read = Prompt(key, cache, hidden[0, -1], self.log_softmax(hidden[0, -1]))
         self._kept[key] = read
         while len(self._kept) > KEPT_PROMPTS:
             self._kept.popitem(last=False)
         return read
 
-    def log_softmax(self, hidden: Tensor) -> Tensor:
-        """Log-probabilities (…, V) of the next token behind hidden states (…, D)."""
+    def log_softmax(self, hidden: Tensor, pieces: bool = False) -> Tensor:
+        """Log-probabilities (…, V) of the next token behind hidden states (…, D).
+
+        `pieces`: of an answer made of pieces, where the mark that closes a piece may follow too.
+        """
         logits = self._decoder.logits(hidden)
-        logits[..., self._blocked] = -torch.inf
+        logits[..., self._blocked_in_pieces if pieces else self._blocked] = -torch.inf
         return torch.log_softmax(logits, dim=-1)
 
     def advance(self, tokens: Tensor, cache: Cache) -> Tensor:

@@ -101,7 +101,7 @@ class TorchCore(Core):
         tree = PrefixTree.build(
             [self._wire.piece(o) if o is not None else [self._wire.end] for o in options]
         )
-        return _normalised(self._score(prompt, tree))
+        return _normalised(self._score(prompt, tree, pieces=True))
 
     @torch.inference_mode()
     def write(
@@ -162,14 +162,17 @@ class TorchCore(Core):
     def _tree_of(self, values: tuple[str, ...]) -> PrefixTree:
         return PrefixTree.build([self._wire.answer(value) for value in values])
 
-    def _score(self, prompt: Sequence[int], tree: PrefixTree) -> NDArray[np.float64]:
+    def _score(
+        self, prompt: Sequence[int], tree: PrefixTree, pieces: bool = False
+    ) -> NDArray[np.float64]:
         """(n_answers,) log p(answer | prompt): the prompt is read once, then the tree in blocks."""
         read = self._reader.prompt(prompt)
         score = np.zeros(tree.n_nodes)
         roots = tree.children(-1)
-        score[roots] = read.following[torch.from_numpy(tree.token[roots])].double().numpy()
+        following = self._reader.log_softmax(read.hidden, pieces) if pieces else read.following
+        score[roots] = following[torch.from_numpy(tree.token[roots])].double().numpy()
         for block in _blocks(tree):
-            self._score_block(read, tree, block, score)
+            self._score_block(read, tree, block, score, pieces)
         leaves = np.flatnonzero(tree.is_leaf())
         leaves = leaves[np.argsort(tree.low[leaves])]
         result = np.empty(len(tree.order))
@@ -178,14 +181,15 @@ class TorchCore(Core):
         return result
 
     def _score_block(
-        self, read: Prompt, tree: PrefixTree, block: NDArray[np.int64], score: NDArray[np.float64]
-    ) -> None:
+        self, read: Prompt, tree: PrefixTree, block: NDArray[np.int64], score: NDArray[np.float64],
+        pieces: bool,
+    ) -> None:  # fmt: skip
         """Score the children of a block of inner nodes, closed under parents."""
         place = {int(node): i for i, node in enumerate(block)}
         parents = np.array([place.get(int(tree.parent[node]), -1) for node in block])
         hidden = self._reader.branches(read, tree.token[block], parents)
         for start in range(0, len(block), HEAD_ROWS):
-            following = self._reader.log_softmax(hidden[start : start + HEAD_ROWS])
+            following = self._reader.log_softmax(hidden[start : start + HEAD_ROWS], pieces)
             for row, node in enumerate(block[start : start + HEAD_ROWS]):
                 below = tree.children(int(node))
                 chosen = following[row, torch.from_numpy(tree.token[below])]

@@ -1,0 +1,104 @@
+"""Measure the persona on held-out wordings, beside the measures of the core.
+
+`python -m persona.measure` runs all measures: those of `core_model.measures` and `persona`, which
+asks each question of `tests/heldout_questions.json` as a conversation of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core_model.core import Core
+from core_model.errors import StorageError
+from core_model.measure import main
+from core_model.measures.result import Goal, MeasureRow, Options, mean_of, measured
+from persona.agent import Agent
+from persona.events import Event, NumbersChecked, Reply, ToolFinished, TurnFailed
+
+QUESTIONS = Path(__file__).parent.parent / "tests" / "heldout_questions.json"
+QUICK = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one question came to."""
+
+    right_tool: bool
+    right_call: bool
+    faithful: bool
+    malformed: bool
+
+
+def persona(core: Core, options: Options) -> list[MeasureRow]:
+    """Held-out wordings: right tool, right call, faithful numbers, malformed calls.
+
+    right call: the tool and all its arguments equal those the question was composed from, values
+    compared as text. faithful: every number of the reply is a number of its tool result or of the
+    call. malformed: a call that its tool refuses as not fitting its schema.
+    """
+    questions = read_questions(QUESTIONS)
+    questions = questions[:QUICK] if options.quick else questions
+    outcomes = [outcome(Agent(core).turn([], q["question"], threading.Event()), q) for q in questions]
+    groups = [q["wording"] for q in questions]
+
+    def row(name: str, values: Sequence[bool], floor: Goal) -> MeasureRow:
+        return measured(
+            name, "share", mean_of(np.array(values, float)), groups, options, floor=floor
+        )
+
+    return [
+        row("persona: right tool", [o.right_tool for o in outcomes], Goal("at least", 0.85)),
+        row("persona: right tool and arguments", [o.right_call for o in outcomes], Goal("at least", 0.85)),
+        row("persona: replies with only the tools' numbers", [o.faithful for o in outcomes], Goal("at least", 1.0)),
+        row("persona: malformed calls", [o.malformed for o in outcomes], Goal("at most", 0.0)),
+    ]  # fmt: skip
+
+
+def outcome(events: Sequence[Event] | Any, question: dict[str, Any]) -> Outcome:
+    """The outcome of one turn against what its question was composed from."""
+    call, stray, malformed, failed = None, (), False, False
+    for event in events:
+        match event:
+            case NumbersChecked(stray=found):
+                stray = found
+            case ToolFinished(error=error):
+                malformed = malformed or "is not an argument" in (error or "")
+            case Reply(tool_calls=calls):
+                call = calls[0] if calls else None
+            case TurnFailed():
+                failed = True
+    right_tool = call is not None and call.name == question["tool"]
+    same = call is not None and as_text(call.arguments) == as_text(question["arguments"])
+    return Outcome(right_tool, right_tool and same, not stray and not failed, malformed)
+
+
+def as_text(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments with every value as text, so that 5 and "5" are the same."""
+    return {
+        key: as_text(value) if isinstance(value, dict) else str(value)
+        for key, value in arguments.items()
+    }
+
+
+def read_questions(path: Path) -> list[dict[str, Any]]:
+    """The composed questions; raises StorageError when the file can't be read."""
+    try:
+        questions: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        return questions
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{path} can't be read ({error}). Restore it.") from error
+
+
+if __name__ == "__main__":
+    from core_model.measures.report import MEASURES
+
+    MEASURES["persona"] = persona
+    sys.exit(main())
