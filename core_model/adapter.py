@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
@@ -28,7 +27,7 @@ def save_adapter(decoder: Decoder, folder: Path, facts: dict[str, str]) -> None:
     }  # fmt: skip
     temporary = folder / (FILE + ".new")
     save_file(tensors, temporary, metadata=facts)
-    os.replace(temporary, folder / FILE)
+    temporary.replace(folder / FILE)
 
 
 def read_adapter(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

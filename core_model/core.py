@@ -120,15 +120,11 @@ class Core(ABC):
     name: str
 
     @abstractmethod
-    def log_prob_of(
-        self, conditional: Conditional, answers: Sequence[str]
-    ) -> NDArray[np.float64]:
+    def log_prob_of(self, conditional: Conditional, answers: Sequence[str]) -> NDArray[np.float64]:
         """log p(answer | given) in nats, shape (len(answers),)."""
 
     @abstractmethod
-    def sample_of(
-        self, conditional: Conditional, n: int, rng: np.random.Generator
-    ) -> list[str]:
+    def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
         """n independent answers."""
 
     @abstractmethod
@@ -221,9 +217,7 @@ class Core(ABC):
         result = from_weights(printed, "sampled" if sampled else "exact", mixture, sampled)
         scaled = tuple(replace(a, probability=a.probability * listed) for a in result.answers)
         error = entropy_error([a.probability for a in scaled], sampled)
-        return replace(
-            result, answers=scaled, listed_mass=listed, entropy_stderr=error
-        ).top(top)
+        return replace(result, answers=scaled, listed_mass=listed, entropy_stderr=error).top(top)
 
 
 @dataclass(frozen=True, slots=True)

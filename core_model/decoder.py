@@ -56,7 +56,9 @@ class DecoderShape:
                 vocabulary=c["vocab_size"], rope_theta=float(rope), norm_eps=c["rms_norm_eps"],
             )  # fmt: skip
         except (OSError, ValueError, KeyError) as error:
-            raise WeightsError(f"{config} is not a readable model configuration: {error}.") from error
+            raise WeightsError(
+                f"{config} is not a readable model configuration: {error}."
+            ) from error
 
     def outputs(self, module: str) -> tuple[int, int]:
         """(outputs, inputs) of a fused linear module."""
@@ -94,9 +96,7 @@ class Cache:
 
     def cut(self, length: int) -> Cache:
         """The cache of the first `length` tokens."""
-        return Cache(
-            [k[:, :, :length] for k in self.keys], [v[:, :, :length] for v in self.values]
-        )
+        return Cache([k[:, :, :length] for k in self.keys], [v[:, :, :length] for v in self.values])
 
 
 class LowRank(nn.Module):
@@ -164,7 +164,7 @@ class Decoder(nn.Module):
             h = functional.rms_norm(
                 x, (s.hidden,), self._weights[f"{layer}.attention_norm"], s.norm_eps
             )
-            q, k, v = self._linear(layer, "qkv", h).split(split, dim=-1)
+            q, k, v = torch.split(self._linear(layer, "qkv", h), split, dim=-1)  # type: ignore[no-untyped-call]
             q = _rotate(q.view(rows, length, s.heads, s.head_size).transpose(1, 2), cos, sin)
             k = _rotate(k.view(rows, length, s.kv_heads, s.head_size).transpose(1, 2), cos, sin)
             v = v.view(rows, length, s.kv_heads, s.head_size).transpose(1, 2)
@@ -228,7 +228,9 @@ def fused(shape: DecoderShape, weights: Mapping[str, Tensor]) -> dict[str, Tenso
             attention, mlp = f"{name}.self_attn", f"{name}.mlp"
             out[f"{layer}.attention_norm"] = weights[f"{name}.input_layernorm.weight"]
             out[f"{layer}.mlp_norm"] = weights[f"{name}.post_attention_layernorm.weight"]
-            out[f"{layer}.qkv"] = torch.cat([weights[f"{attention}.{p}_proj.weight"] for p in "qkv"])
+            out[f"{layer}.qkv"] = torch.cat(
+                [weights[f"{attention}.{p}_proj.weight"] for p in "qkv"]
+            )
             out[f"{layer}.out"] = weights[f"{attention}.o_proj.weight"]
             out[f"{layer}.gate_up"] = torch.cat(
                 [weights[f"{mlp}.{p}_proj.weight"] for p in ("gate", "up")]

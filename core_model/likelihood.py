@@ -63,6 +63,7 @@ def _collate(rows: Sequence[PackedRow], numbers: tuple[int, ...]) -> Batch:
         positions[b, :n] = row.positions()
         mask[b, 0, :n, :n] = row.ancestors()
     flat = np.concatenate([row.target_node + b * length for b, row in enumerate(rows)])
+    row_of = [np.full(len(row.target_node), b) for b, row in enumerate(rows)]
     nodes, inverse = np.unique(flat, return_inverse=True)
     return Batch(
         torch.from_numpy(tokens),
@@ -72,7 +73,7 @@ def _collate(rows: Sequence[PackedRow], numbers: tuple[int, ...]) -> Batch:
         torch.from_numpy(inverse),
         torch.from_numpy(np.concatenate([r.target_token for r in rows]).astype(np.int64)),
         torch.from_numpy(np.concatenate([r.target_weight for r in rows])),
-        torch.from_numpy(np.concatenate([np.full(len(r.target_node), b) for b, r in enumerate(rows)])),
+        torch.from_numpy(np.concatenate(row_of)),
         numbers,
     )  # fmt: skip
 

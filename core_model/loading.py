@@ -8,7 +8,6 @@ instructions for it, else in float32: emulated bfloat16 is several times slower 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,7 +99,7 @@ def _merged(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(merged, temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
         for old in folder.glob("*.safetensors"):
             if old != path:
                 old.unlink()

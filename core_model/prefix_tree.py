@@ -78,12 +78,14 @@ class PrefixTree:
 
     def is_leaf(self) -> NDArray[np.bool_]:
         """(n_nodes,) whether a node ends an answer."""
-        return np.diff(self.first_child) == 0
+        leaf: NDArray[np.bool_] = np.diff(self.first_child) == 0
+        return leaf
 
     def masses(self, weights: Floats) -> Floats:
         """(n_nodes,) sum of the answers' weights below each node; weights: (n_answers,)."""
         cumulative = np.concatenate([[0.0], np.cumsum(weights[self.order])])
-        return cumulative[self.high] - cumulative[self.low]
+        below: Floats = cumulative[self.high] - cumulative[self.low]
+        return below
 
     def children(self, node: int) -> slice:
         """The node numbers of a node's children; -1 is the root."""
@@ -194,15 +196,15 @@ class RowBuilder:
         index_of = {-1: after}
         for node in sorted(shares):
             if node >= 0:
-                index_of[node] = self.extend([int(tree.token[node])], index_of[int(tree.parent[node])])
+                index_of[node] = self.extend(
+                    [int(tree.token[node])], index_of[int(tree.parent[node])]
+                )
             below = tree.children(node)
             mass = masses[below]
             likely = mass > 0
             probability = mass[likely] / mass.sum()
             scaled = shares[node] * weight * probability
-            self._add(
-                np.full(len(scaled), index_of[node]), tree.token[below][likely], scaled
-            )
+            self._add(np.full(len(scaled), index_of[node]), tree.token[below][likely], scaled)
             self._floor -= float((scaled * np.log(probability)).sum())
 
     def _add(self, nodes: NDArray[np.int64], tokens: NDArray[np.int64], weights: Floats) -> None:

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core_model import corpora
+from core_model.core import Conditional
 from core_model.corpora.base import Record, refuse_held_out
 from core_model.corpora.names import FIRST_YEAR, SEXES, YEARS, Names
 from core_model.corpora.speeches import Speeches
-from core_model.core import Conditional
 from core_model.notation import Binding
 from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
 from core_model.wire import Wire
@@ -152,8 +152,7 @@ class SpeechesTask:
         self._records = refuse_held_out(corpus, corpus.records("train"))
         self._labels = tuple(v.name for v in corpus.schema.variables if v.kind == "closed")
         self._closed = {
-            name: ClosedAnswers(wire, corpus.schema.variable(name).values)
-            for name in self._labels
+            name: ClosedAnswers(wire, corpus.schema.variable(name).values) for name in self._labels
         }
         years = np.array([int(y) for y in self._closed["year"].values], float)
         self._year_kernel = np.exp(-np.abs(years[:, None] - years[None]) / YEAR_KERNEL_YEARS)
@@ -189,11 +188,13 @@ class SpeechesTask:
         value = self._records[index].values[variable]
         closed = self._closed[variable]
         if variable == "year":
-            return self._year_kernel[closed.index[value]]
+            kernel: Floats = self._year_kernel[closed.index[value]]
+            return kernel
         one = closed.one(value)
         if variable == "author" and self._posteriors is not None:
             share = self._teacher_share
-            return (1 - share) * one + share * self._posteriors[index].astype(float)
+            mixed: Floats = (1 - share) * one + share * self._posteriors[index].astype(float)
+            return mixed
         return one
 
     def _read(self, index: int, rng: np.random.Generator) -> PackedRow:

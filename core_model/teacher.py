@@ -7,7 +7,6 @@ posterior never comes from a classifier that saw the passage's own address. Hint
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +31,7 @@ def author_posteriors(
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".new.npy")
     np.save(temporary, made)
-    os.replace(temporary, path)
+    temporary.replace(path)
     return made
 
 

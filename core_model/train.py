@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import sys
 import time
 from collections.abc import Iterable
@@ -33,7 +32,7 @@ from core_model.wire import Wire
 
 
 def train(recipe: Recipe, decoder: Decoder, tasks: list[Task], out: Path) -> None:
-    """Run the recipe's steps from the last checkpoint in `out`; each checkpoint saves the adapter."""
+    """Run the recipe from the last checkpoint in `out`; each checkpoint saves the adapter."""
     out.mkdir(parents=True, exist_ok=True)
     optimizer = torch.optim.AdamW(
         decoder.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
@@ -100,7 +99,7 @@ def _checkpoint(out: Path, decoder: Decoder, optimizer: torch.optim.Optimizer, s
     temporary = out / "checkpoint.new"
     state = {"step": step, "parameters": decoder.state_dict(), "optimizer": optimizer.state_dict()}
     torch.save(state, temporary)
-    os.replace(temporary, out / "checkpoint.pt")
+    temporary.replace(out / "checkpoint.pt")
 
 
 def _resume(out: Path, decoder: Decoder, optimizer: torch.optim.Optimizer) -> int:
@@ -130,9 +129,7 @@ def start_decoder(recipe: Recipe, base: Path) -> Decoder:
     weights: dict[str, Tensor] = load_file(base / "model.safetensors")
     if recipe.start is not None:
         return with_adapter(shape, weights, Path(recipe.start), torch.float32)
-    return Decoder(
-        shape, weights, torch.float32, recipe.rank, recipe.alpha, recipe.first_trained
-    )
+    return Decoder(shape, weights, torch.float32, recipe.rank, recipe.alpha, recipe.first_trained)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -157,9 +157,7 @@ class _Turn:
         self, known: tuple[Binding, ...], allowed: Sequence[str], goals: Sequence[str]
     ) -> Iterator[Event]:
         self.text = ""
-        conditional = script.reply_of(
-            (Binding("goals", goal_set.condition(goals)), *known[1:])
-        )
+        conditional = script.reply_of((Binding("goals", goal_set.condition(goals)), *known[1:]))
         for delta in self.agent.core.write(
             conditional, self.rng, allowed, TEMPERATURE, MAX_REPLY_TOKENS
         ):

@@ -15,7 +15,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from core_model.corpora import schema
 from core_model.graph import Schema
@@ -36,8 +35,15 @@ FORMS: dict[str, tuple[str, ...]] = {
     "safety": ("document",),
 }
 HEAD_WORDS = 3
+LONG_MESSAGE = 30
+FEW = 3
+DECADE_WORDS = {
+    "twenties": "1925", "thirties": "1935", "forties": "1945", "fifties": "1955",
+    "sixties": "1965", "seventies": "1975", "eighties": "1985", "nineties": "1995",
+}  # fmt: skip
 COUNTS = tuple(str(n) for n in (*range(1, 21), 25, 30, 40, 50, 100))
 _WORD = re.compile(r"[^\W\d_][^\W\d_'’-]*(?:[-'’][^\W\d_]+)*")
+_YEAR = re.compile(r"(?<!\d)(?:(\d{3})0s|(\d{4})|['’]?(\d)0s|['’](\d\d))(?!\w)")
 _QUOTED = re.compile(
     r"“([^“”]{2,})”|«([^«»]{2,})»|\"([^\"]{2,})\"|(?<!\w)['‘](.{2,}?)['’](?!\w)", re.S
 )
@@ -73,6 +79,23 @@ def pieces_of(call: Call | None) -> list[str]:
     return pieces
 
 
+def years_in(text: str) -> list[str]:
+    """The years a text spells: 1985, '85, the middle of the 1950s, of the 50s or the fifties."""
+    found: list[tuple[int, str]] = []
+    for match in _YEAR.finditer(text):
+        decade, year, short_decade, short = match.groups()
+        if decade:
+            spelled = f"{decade}5"
+        elif short_decade:
+            spelled = f"19{short_decade}5"
+        else:
+            spelled = year or f"19{short}"
+        found.append((match.start(), spelled))
+    for word, middle in DECADE_WORDS.items():
+        found += [(m.start(), middle) for m in re.finditer(word, text.lower())]
+    return [year for _, year in sorted(found)]
+
+
 @dataclass(frozen=True, slots=True)
 class CallGrammar:
     """The grammar over one dialogue: `texts` are the user's messages, the last one last."""
@@ -96,7 +119,11 @@ class CallGrammar:
         if len(given) % 2:
             return list(self._values(corpus, given[-1]))
         free = [name for name in self._conditions(corpus, pieces, form) if name not in given[::2]]
-        return [None, *(name for name in free if self._values(corpus, name))]
+        # What was said as a number must be used before the call may end.
+        due = [n for n in free if corpus.variable(n).numeric and self._numbers_due(corpus, n)]
+        if due:
+            return list(free)
+        return [None, *free]
 
     def call(self, pieces: Sequence[str]) -> Call | None:
         """The call behind whole pieces, passages in full; None for a reply."""
@@ -155,11 +182,44 @@ class CallGrammar:
         asked = {pieces[1 + i] for i, place in enumerate(form) if place in ("variable", "other")}
         if "document" in form:
             asked.add(corpus.document)
-        return [v.name for v in corpus.variables if v.kind != "open" and v.name not in asked]
+        return [
+            v.name
+            for v in corpus.variables
+            if v.kind != "open"
+            and v.name not in asked
+            and (not v.numeric or self._said(corpus, v.name))
+        ]
 
     def _values(self, corpus: Schema, name: str) -> Sequence[str]:
         variable = corpus.variable(name)
-        return variable.values if variable.kind == "closed" else self._names()
+        if variable.numeric:
+            return self._said(corpus, name) or variable.values
+        if variable.kind != "closed":
+            return self._names()
+        return self._spelled(variable.values) or variable.values
+
+    def _spelled(self, values: Sequence[str]) -> list[str]:
+        """Values whose last word the last message has, or a word that begins like it."""
+        words = re.findall(r"[^\W\d_]+", self.texts[-1].casefold())
+        found = []
+        for value in values:
+            last = re.findall(r"[^\W\d_]{3,}", value.casefold())[-1][:6]
+            if len(values) > FEW and any(word.startswith(last) for word in words):
+                found.append(value)
+        return found
+
+    def _said(self, corpus: Schema, name: str) -> list[str]:
+        """Values of a numeric variable that the dialogue spells, the last message's first."""
+        values = set(corpus.variable(name).values)
+        said = [year for text in reversed(self.texts) for year in years_in(text)]
+        return [year for year in dict.fromkeys(said) if year in values]
+
+    def _numbers_due(self, corpus: Schema, name: str) -> bool:
+        """Whether the last message, outside what it quotes, spells a value of the variable."""
+        text = _QUOTED.sub(" ", self.texts[-1])
+        if len(text.split()) > LONG_MESSAGE:
+            return False  # a pasted passage may hold any year
+        return any(year in corpus.variable(name).values for year in years_in(text))
 
     def _names(self) -> list[str]:
         """Words of the dialogue as names are written, the last message's first."""

@@ -46,7 +46,9 @@ def persona(core: Core, options: Options) -> list[MeasureRow]:
     """
     questions = read_questions(QUESTIONS)
     questions = questions[:QUICK] if options.quick else questions
-    outcomes = [outcome(Agent(core).turn([], q["question"], threading.Event()), q) for q in questions]
+    outcomes = [
+        outcome(Agent(core).turn([], q["question"], threading.Event()), q) for q in questions
+    ]
     groups = [q["wording"] for q in questions]
 
     def row(name: str, values: Sequence[bool], floor: Goal) -> MeasureRow:
@@ -54,17 +56,21 @@ def persona(core: Core, options: Options) -> list[MeasureRow]:
             name, "share", mean_of(np.array(values, float)), groups, options, floor=floor
         )
 
+    most = Goal("at least", 0.85)
     return [
-        row("persona: right tool", [o.right_tool for o in outcomes], Goal("at least", 0.85)),
-        row("persona: right tool and arguments", [o.right_call for o in outcomes], Goal("at least", 0.85)),
-        row("persona: replies with only the tools' numbers", [o.faithful for o in outcomes], Goal("at least", 1.0)),
-        row("persona: malformed calls", [o.malformed for o in outcomes], Goal("at most", 0.0)),
-    ]  # fmt: skip
+        row("persona: right tool", [o.right_tool for o in outcomes], most),
+        row("persona: right tool and arguments", [o.right_call for o in outcomes], most),
+        row(
+            "persona: numbers from tools only", [o.faithful for o in outcomes], Goal("at least", 1)
+        ),
+        row("persona: malformed calls", [o.malformed for o in outcomes], Goal("at most", 0)),
+    ]
 
 
 def outcome(events: Sequence[Event] | Any, question: dict[str, Any]) -> Outcome:
     """The outcome of one turn against what its question was composed from."""
-    call, stray, malformed, failed = None, (), False, False
+    call, malformed, failed = None, False, False
+    stray: tuple[str, ...] = ()
     for event in events:
         match event:
             case NumbersChecked(stray=found):

@@ -1,9 +1,9 @@
 """Files of ordinary dialogue for training: old skills stay, and plain chat counts as safe.
 
-    python -m persona.replay general --base DIR --out runs/replay.jsonl
-        replies of the base model to general prompts:               {"prompt", "reply"}
-    python -m persona.replay safety --out runs/benign.jsonl [--general runs/replay.jsonl]
-        composed dialogues with what is known of their safety:      + {"refusal", "harmful"}
+python -m persona.replay general --base DIR --out runs/replay.jsonl
+    replies of the base model to general prompts:               {"prompt", "reply"}
+python -m persona.replay safety --out runs/benign.jsonl [--general runs/replay.jsonl]
+    composed dialogues with what is known of their safety:      + {"refusal", "harmful"}
 """
 
 from __future__ import annotations

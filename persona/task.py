@@ -55,8 +55,7 @@ class DialogueTask:
     def _row(self, dialogue: Dialogue, rng: np.random.Generator) -> PackedRow:
         wire, builder = self._wire, RowBuilder()
         after = builder.extend(
-            wire.segment("corpus", CORPUS)
-            + wire.binding("goals", goals.condition(dialogue.goals))
+            wire.segment("corpus", CORPUS) + wire.binding("goals", goals.condition(dialogue.goals))
         )
         for turn in dialogue.turns:
             pieces = pieces_of(turn.call)

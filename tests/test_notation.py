@@ -156,8 +156,10 @@ def test_what_is_printed_is_read_back(query: Query) -> None:
 
 pieces = st.lists(
     st.sampled_from(
-        ["P(", "H(", "I(", "corr(", ")", "|", ",", ";", "=", ":", "~", "^-1", '"', "\\", " "]
-        + ["a", "b", "c=1", "x y", "\n", "\x1b", "“", "é", "\ud800"]
+        [
+            *("P(", "H(", "I(", "corr(", ")", "|", ",", ";", "=", ":", "~", "^-1", '"', "\\", " "),
+            *("a", "b", "c=1", "x y", "\n", "\x1b", "“", "é", "\ud800"),
+        ]
     ),
     max_size=12,
 ).map("".join)

@@ -66,7 +66,7 @@ def weights(seed: int = 0, shape: DecoderShape = SHAPE) -> dict[str, Tensor]:
 
     query, key = shape.heads * shape.head_size, shape.kv_heads * shape.head_size
     out = {
-        "model.embed_tokens.weight": 2 * matrix(shape.vocabulary, shape.hidden),
+        "model.embed_tokens.weight": 3 * matrix(shape.vocabulary, shape.hidden),
         "model.norm.weight": torch.ones(shape.hidden),
     }
     for layer in range(shape.layers):

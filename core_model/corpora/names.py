@@ -116,9 +116,7 @@ class Names(Corpus):
                 return {}
             axes[2] = code
         # Keeping given axes at length one keeps the axis numbers in place.
-        kept = self.counts[
-            tuple(slice(a, a + 1) if isinstance(a, int) else a for a in axes)
-        ]
+        kept = self.counts[tuple(slice(a, a + 1) if isinstance(a, int) else a for a in axes)]
         values: dict[str, Sequence[str]] = {
             name: [given[name]] if name in given else options
             for name, options in zip(order, (SEXES, YEARS, self.listed), strict=True)

@@ -18,7 +18,7 @@ from core_model.measures.safety import safety
 from core_model.measures.timing import timing
 
 Measure = Callable[[Core, Options], list[MeasureRow]]
-MEASURES: Mapping[str, Measure] = {
+MEASURES: dict[str, Measure] = {
     "names": names,
     "attribution": attribution,
     "safety": safety,
