@@ -34,6 +34,7 @@ FORMS: dict[str, tuple[str, ...]] = {
     "correlation": ("corpus", "variable", "other"),
     "safety": ("document",),
 }
+MOST = {"sample": 400, "distribution": 20}
 HEAD_WORDS = 3
 LONG_MESSAGE = 30
 FEW = 3
@@ -148,7 +149,7 @@ class CallGrammar:
         if place == "corpus":
             return CORPORA
         if place == "count":
-            return self._counts()
+            return self._counts(MOST[pieces[0]])
         corpus = schema(pieces[1]) if len(pieces) > 1 and "corpus" in FORMS[pieces[0]] else None
         if place == "document":
             if corpus is not None and corpus.variable(corpus.document).kind != "open":
@@ -182,12 +183,11 @@ class CallGrammar:
         asked = {pieces[1 + i] for i, place in enumerate(form) if place in ("variable", "other")}
         if "document" in form:
             asked.add(corpus.document)
+        offered = [v for v in corpus.variables if v.kind != "open" and v.name not in asked]
         return [
             v.name
-            for v in corpus.variables
-            if v.kind != "open"
-            and v.name not in asked
-            and (not v.numeric or self._said(corpus, v.name))
+            for v in offered
+            if (self._said(corpus, v.name) if v.numeric else self._values(corpus, v.name))
         ]
 
     def _values(self, corpus: Schema, name: str) -> Sequence[str]:
@@ -229,9 +229,10 @@ class CallGrammar:
         plural = [s[:-1] for s in possessive if s.endswith("s") and len(s) > 3]
         return list(dict.fromkeys([*possessive, *plural]))
 
-    def _counts(self) -> list[str]:
-        said = [n for text in self.texts for n in re.findall(r"(?<!\d)\d{1,3}(?!\d)", text)]
-        return list(dict.fromkeys([*COUNTS, *(n for n in said if 1 <= int(n) <= 400)]))
+    def _counts(self, most: int) -> list[str]:
+        said = [n for text in self.texts for n in re.findall(r"(?<!\d)[0-9]{1,3}(?!\d)", text)]
+        counts = [*COUNTS, *(str(int(n)) for n in said)]
+        return [n for n in dict.fromkeys(counts) if 1 <= int(n) <= most]
 
     def _passages(self) -> dict[str, str]:
         """Passages of the dialogue by their first words, quoted ones before looser readings."""

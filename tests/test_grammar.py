@@ -1,0 +1,113 @@
+"""The grammar of calls: every composed call can be decoded, and nothing malformed can."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core_model.errors import CandorError
+from persona.dialogues import Values, compose
+from persona.grammar import FORMS, CallGrammar, head, pieces_of, years_in
+from persona.phrasings import Split
+from tools.registry import TOOLS
+
+VALUES = Values(
+    name=lambda rng: str(rng.choice(["Jennifer", "Leslie", "Mary", "Jo"])),
+    year=lambda rng, corpus: str(rng.choice(["1882", "1904", "1950", "1996", "2010"])),
+    author=lambda rng: str(rng.choice(["Abraham Lincoln", "Lyndon B. Johnson", "Andrew Johnson"])),
+    passage=lambda rng: "that the several States of the Union shall have been at peace with all",
+)
+
+
+@pytest.mark.parametrize("split", ["train", "held_out"])
+def test_every_composed_call_can_be_decoded(split: Split) -> None:
+    for number in range(150):
+        texts: list[str] = []
+        for turn in compose(np.random.default_rng(number), split, VALUES).turns:
+            texts.append(turn.question)
+            grammar = CallGrammar(tuple(texts))
+            pieces = pieces_of(turn.call)
+            for place in range(len(pieces)):
+                assert pieces[place] in grammar.options(pieces[:place]), (texts[-1], pieces)
+            assert None in grammar.options(pieces), (texts[-1], pieces)
+            decoded = grammar.call(pieces)
+            wanted = turn.call.arguments() if turn.call else None
+            assert (decoded.arguments() if decoded else None) == wanted
+
+
+@given(st.text(min_size=1).filter(str.strip), st.integers(0, 2**32 - 1))
+def test_whatever_is_chosen_fits_the_tools_schema(text: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    grammar = CallGrammar((text,))
+    pieces: list[str] = []
+    for _ in range(30):
+        options = grammar.options(pieces)
+        assert options
+        chosen = options[rng.integers(len(options))]
+        if chosen is None:
+            break
+        pieces.append(chosen)
+    call = grammar.call(pieces)
+    if call is not None:
+        try:
+            TOOLS[call.tool].validate(call.arguments())
+        except CandorError as error:  # a text of marks alone has no passage to judge
+            assert "text" in error.message or "reply" in error.message
+
+
+def test_every_tool_has_a_form() -> None:
+    assert set(FORMS) == {"reply", *TOOLS}
+
+
+@pytest.mark.parametrize(
+    ("text", "years"),
+    [
+        ("girls in 1985 and 1990", ["1985", "1990"]),
+        ("the 1950s", ["1955"]),
+        ("back in the '80s", ["1985"]),
+        ("born in '72", ["1972"]),
+        ("the roaring Twenties", ["1925"]),
+        ("19855 is no year", []),
+    ],
+)
+def test_years_that_a_text_spells(text: str, years: list[str]) -> None:
+    assert years_in(text) == years
+
+
+def test_a_year_that_was_said_must_be_used() -> None:
+    pieces = ["distribution", "names", "name", "5"]
+    assert None not in CallGrammar(("top names in 1950",)).options(pieces)
+    assert None in CallGrammar(("top names",)).options(pieces)
+    assert "year" not in CallGrammar(("top names",)).options(pieces)
+
+
+def test_a_year_inside_a_quotation_need_not_be_used() -> None:
+    text = 'who wrote "in 1850 the Congress resolved to meet"?'
+    pieces = ["infer", "speeches", "author", "in 1850 the"]
+    grammar = CallGrammar((text,))
+    assert None in grammar.options(pieces)
+    call = grammar.call(pieces)
+    assert call is not None
+    assert call.text == "in 1850 the Congress resolved to meet"
+
+
+def test_a_passage_is_pointed_at_by_its_first_words() -> None:
+    passage = "The moneyed power has grown so great that it is to be feared by all."
+    for text in (
+        f"who wrote this: {passage}",
+        f"who wrote this?\n\n{passage}",
+        f"“{passage}” whose?",
+    ):
+        options = CallGrammar((text,)).options(["infer", "speeches", "author"])
+        assert head(passage) in options
+        call = CallGrammar((text,)).call(["infer", "speeches", "author", head(passage)])
+        assert call is not None
+        assert call.text == passage
+
+
+def test_names_are_offered_as_they_are_written() -> None:
+    options = CallGrammar(("is leslie a girl's name? LESLIE!",)).options(["infer", "names", "sex"])
+    assert "Leslie" in options
+    assert "leslie" not in options
