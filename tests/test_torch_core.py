@@ -1,0 +1,288 @@
+"""The core on a decoder: its packed, cached and searched numbers are those of the plain softmax."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from core_model.core import Conditional
+from core_model.decoder import Decoder
+from core_model.errors import CandorError
+from core_model.notation import Binding
+from core_model.numerals import numbers_in
+from core_model.reader import KEPT_PROMPTS
+from core_model.torch_core import PROMPT_LIMIT, TorchCore
+from tests import tiny, toy
+
+CLEAR = (Binding("sky", "clear"), Binding("wind", "0"))
+WORD = Conditional("weather", "word", CLEAR)
+SKY = Conditional("weather", "sky", (Binding("text", "It looked like rain."),))
+WIND = Conditional("weather", "wind")
+TEXT = Conditional("weather", "text", CLEAR[:1])
+ANSWERS = ["calm", "breezy", "breezier", "", "3 knots", "naïve", "calm"]
+SAME = 1e-4
+
+
+@pytest.fixture(autouse=True)
+def _weather() -> Iterator[None]:
+    with toy.registered(toy.weather()):
+        yield
+
+
+@pytest.fixture
+def core() -> TorchCore:
+    """Nothing learnt: the laws of computation hold for any weights."""
+    return tiny.random_core()
+
+
+@pytest.fixture
+def trained() -> TorchCore:
+    """The words for the day learnt: few answers have most of the mass."""
+    return tiny.trained_core()
+
+
+def fresh() -> TorchCore:
+    return TorchCore(tiny.decoder().eval(), tiny.wire(), "fresh")
+
+
+def softmax(tokens: Sequence[int], decoder: Decoder | None = None) -> torch.Tensor:
+    """(T, V) log p of the next token behind each: nothing packed and nothing kept."""
+    wire, decoder = tiny.wire(), decoder or tiny.decoder()
+    row = torch.tensor([tokens])
+    with torch.no_grad():
+        logits = decoder.logits(decoder(row, torch.arange(len(tokens))[None], None))[0]
+    logits[:, sorted(set(wire.tokenizer.special.values()) - {wire.end})] = -torch.inf
+    return torch.log_softmax(logits, dim=-1)
+
+
+def plain(prompt: Sequence[int], answer: Sequence[int], decoder: Decoder | None = None) -> float:
+    """log p of the answer's tokens behind a prompt."""
+    log_p = softmax([*prompt, *answer], decoder)[len(prompt) - 1 : -1]
+    return float(log_p[range(len(answer)), list(answer)].sum())
+
+
+# --- scores -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("conditional", [WORD, TEXT], ids=["enumerable", "open"])
+def test_scores_are_those_of_a_plain_softmax(core: TorchCore, conditional: Conditional) -> None:
+    wire = tiny.wire()
+    scores = core.log_prob_of(conditional, ANSWERS)
+    prompt = wire.prompt(conditional)
+    assert scores == pytest.approx([plain(prompt, wire.answer(a)) for a in ANSWERS], abs=SAME)
+
+
+@pytest.mark.parametrize("conditional", [WORD, TEXT], ids=["enumerable", "open"])
+def test_a_batch_equals_its_single_answers(core: TorchCore, conditional: Conditional) -> None:
+    singly = [core.log_prob_of(conditional, [answer])[0] for answer in ANSWERS]
+    assert core.log_prob_of(conditional, ANSWERS) == pytest.approx(singly, abs=SAME)
+    assert core.log_prob_of(conditional, []).shape == (0,)
+
+
+def test_many_answers_are_scored_in_blocks(core: TorchCore) -> None:
+    answers = [f"{a}{b} day" for a in "abcdefghijkl" for b in "mnopqrstuv"]
+    singly = [core.log_prob_of(WORD, [answer])[0] for answer in answers[::30]]
+    assert core.log_prob_of(WORD, answers)[::30] == pytest.approx(singly, abs=SAME)
+
+
+def test_answers_of_the_same_tokens_have_the_same_score(core: TorchCore) -> None:
+    one, other = core.log_prob_of(WORD, ["a\ud800", "a?"])
+    assert one == other
+
+
+@pytest.mark.parametrize("conditional", [SKY, WIND], ids=["sky", "wind"])
+def test_a_closed_distribution_sums_to_one(core: TorchCore, conditional: Conditional) -> None:
+    found = core.distribution_of(conditional)
+    p = [answer.probability for answer in found.answers]
+    assert sum(p) == pytest.approx(1.0, abs=1e-9)
+    assert found.listed_mass <= 1.0
+    assert p == sorted(p, reverse=True)
+    assert found.entropy_nats == pytest.approx(-sum(q * math.log(q) for q in p))
+    log_p = core.log_prob_of(conditional, [answer.value for answer in found.answers])
+    assert np.exp(log_p) == pytest.approx(p)
+    assert core.log_prob_of(conditional, ["purple"])[0] == -math.inf
+    assert core.distribution_of(conditional, top=1).answers == found.answers[:1]
+
+
+def test_a_closed_distribution_is_the_softmax_of_its_values(core: TorchCore) -> None:
+    prompt = tiny.wire().prompt(WIND)
+    scores = np.array([plain(prompt, tiny.wire().answer(v)) for v in ("0", "10", "20")])
+    p = np.exp(scores) / np.exp(scores).sum()
+    assert np.exp(core.log_prob_of(WIND, ["0", "10", "20"])) == pytest.approx(p, abs=SAME)
+
+
+def test_a_prompt_that_is_kept_gives_the_same_numbers() -> None:
+    """Asked again, asked behind others that begin alike, and asked after it was dropped."""
+    core = fresh()
+    known = [("sky", "clear"), ("wind", "0"), ("text", "It rained."), ("sky", "cloudy")]
+    asked = [
+        Conditional("weather", "word", tuple(Binding(*pair) for pair in known[:n]))
+        for n in (3, 1, 2, 0, 4, 3)
+    ]
+    asked += [Conditional("weather", "word", (Binding("wind", str(n)),)) for n in range(8)]
+    asked += asked[:2]
+    assert len(set(asked)) > KEPT_PROMPTS
+    for conditional in asked:
+        alone = [plain(tiny.wire().prompt(conditional), tiny.wire().answer(a)) for a in ANSWERS[:2]]
+        assert core.log_prob_of(conditional, ANSWERS[:2]) == pytest.approx(alone, abs=SAME)
+
+
+# --- samples ------------------------------------------------------------------------------------
+
+
+def fits(samples: Sequence[str], p: dict[str, float]) -> bool:
+    """Pearson's χ² over the cells that expect five samples, the rest pooled."""
+    n, counts = len(samples), Counter(samples)
+    large = [value for value, q in p.items() if n * q >= 5]
+    observed = [counts[value] for value in large]
+    expected = [n * p[value] for value in large]
+    rest = n - sum(expected)
+    if rest >= 1:
+        observed, expected = [*observed, n - sum(observed)], [*expected, rest]
+    scale = sum(observed) / sum(expected)
+    return bool(stats.chisquare(observed, [e * scale for e in expected]).pvalue > 1e-3)
+
+
+@pytest.mark.parametrize("conditional", [SKY, WIND], ids=["sky", "wind"])
+def test_samples_of_closed_answers_fit(core: TorchCore, conditional: Conditional) -> None:
+    samples = core.sample_of(conditional, 2000, np.random.default_rng(1))
+    answers = core.distribution_of(conditional).answers
+    assert fits(samples, {answer.value: answer.probability for answer in answers})
+
+
+def test_samples_of_listed_answers_fit(trained: TorchCore) -> None:
+    samples = trained.sample_of(WORD, 600, np.random.default_rng(2))
+    values = [*toy.WORDS, *sorted(set(samples))[:40]]
+    p = np.exp(trained.log_prob_of(WORD, values))
+    assert fits(samples, dict(zip(values, p.tolist(), strict=True)))
+
+
+def test_the_first_character_of_a_sample_fits(core: TorchCore) -> None:
+    """Of an untrained core whole answers never come twice, their beginnings do."""
+    samples = core.sample_of(TEXT, 250, np.random.default_rng(3))
+    p = softmax(tiny.wire().prompt(TEXT))[-1].exp().tolist()
+    first = {chr(byte): p[len(tiny.SPECIAL) + byte] for byte in range(33, 127)}
+    assert fits([sample[:1] for sample in samples], first)
+    assert core.sample_of(TEXT, 0, np.random.default_rng(3)) == []
+
+
+def test_a_seed_repeats_its_samples(core: TorchCore) -> None:
+    one, same, other = (core.sample_of(WORD, 3, np.random.default_rng(s)) for s in (4, 4, 5))
+    assert one == same != other
+
+
+# --- the search ---------------------------------------------------------------------------------
+
+
+def test_listed_answers_have_their_own_probabilities(core: TorchCore) -> None:
+    found = core.distribution_of(WORD, top=5)
+    p = [answer.probability for answer in found.answers]
+    assert len(p) == 5
+    assert p == sorted(p, reverse=True)
+    log_p = core.log_prob_of(WORD, [answer.value for answer in found.answers])
+    assert np.exp(log_p) == pytest.approx(p, rel=1e-3)
+    assert found.listed_mass == pytest.approx(sum(p))
+
+
+def test_the_search_finds_the_most_probable_answers(trained: TorchCore) -> None:
+    for sky, wind in tiny.DAYS:
+        given = (Binding("sky", sky), Binding("wind", wind))
+        conditional = Conditional("weather", "word", given)
+        found = trained.distribution_of(conditional, top=3)
+        p = [answer.probability for answer in found.answers]
+        log_p = trained.log_prob_of(conditional, [answer.value for answer in found.answers])
+        assert np.exp(log_p) == pytest.approx(p, rel=1e-3)
+        words = np.sort(np.exp(trained.log_prob_of(conditional, toy.WORDS)))[::-1]
+        assert p == pytest.approx(words[:3], rel=1e-3)
+
+
+def test_the_entropy_is_that_of_all_answers(trained: TorchCore) -> None:
+    """-E log p over drawn token paths, within four standard errors of both."""
+    found, wire = trained.distribution_of(WORD, top=2), tiny.wire()
+    prompt, rng = wire.prompt(WORD), np.random.default_rng(6)
+    drawn = Counter(map(tuple, trained._decode(prompt, 400, rng)))
+    decoder = tiny.trained_decoder()
+    surprise = np.repeat(
+        [-plain(prompt, [*path, wire.end], decoder) for path in drawn], list(drawn.values())
+    )
+    error = math.hypot(float(surprise.std()) / math.sqrt(len(surprise)), found.entropy_stderr)
+    assert abs(found.entropy_nats - float(surprise.mean())) < 4 * error
+    assert 0 < found.entropy_stderr < 0.5
+    assert found.listed_mass < 1
+
+
+def test_free_text_is_not_listed(core: TorchCore) -> None:
+    with pytest.raises(CandorError, match="free text"):
+        core.distribution_of(TEXT)
+
+
+def test_a_text_that_is_too_long_is_refused(core: TorchCore) -> None:
+    conditional = Conditional("weather", "sky", (Binding("text", "x" * PROMPT_LIMIT),))
+    with pytest.raises(CandorError, match="too long"):
+        core.distribution_of(conditional)
+
+
+# --- pieces and writing -------------------------------------------------------------------------
+
+
+def test_a_choice_is_the_softmax_of_its_pieces(core: TorchCore) -> None:
+    wire, options = tiny.wire(), ["names", "speeches", None]
+    call = Conditional("dialogue", "call", (Binding("user", "hello"),))
+    prompt = wire.prompt(call) + wire.piece("sample")
+    scores = np.array([plain(prompt, [wire.end] if o is None else wire.piece(o)) for o in options])
+    p = np.exp(scores) / np.exp(scores).sum()
+    assert np.exp(core.choose(call, ["sample"], options)) == pytest.approx(p, abs=SAME)
+    assert core.choose(call, ["sample"], ["names"]) == pytest.approx([0.0])
+
+
+REPLY = Conditional("dialogue", "reply", (Binding("user", "hello"),))
+
+
+def written(core: TorchCore, seed: int, numbers: list[str] | None, **options: Any) -> str:
+    return "".join(core.write(REPLY, np.random.default_rng(seed), numbers, **options))
+
+
+@pytest.mark.parametrize("numbers", [["3.25%", "-0.41"], []])
+def test_only_the_given_numbers_are_written(core: TorchCore, numbers: list[str]) -> None:
+    for seed in range(4):
+        text = written(core, seed, numbers, max_tokens=60)
+        assert set(numbers_in(text)) <= {"3.25", "-0.41"} & {n.strip("%") for n in numbers}
+
+
+def test_a_number_is_not_cut_off(core: TorchCore) -> None:
+    """The limit falls behind the opening's first digit, where only the number's rest may stand."""
+    assert written(core, 0, ["1985"], max_tokens=0, opening="In 19") == "85"
+    assert written(core, 0, ["1985"], max_tokens=0, opening="In 1985") == ""
+
+
+def test_writing_repeats_by_seed_and_ends_at_its_limit(core: TorchCore) -> None:
+    assert written(core, 1, None, max_tokens=20) == written(core, 1, None, max_tokens=20)
+    assert written(core, 1, None, max_tokens=20) != written(core, 2, None, max_tokens=20)
+    cold = {written(core, seed, None, max_tokens=12, temperature=0.0) for seed in (1, 2)}
+    assert len(cold) == 1
+    assert len(cold.pop()) <= 12
+
+
+def test_writing_can_be_stopped(core: TorchCore) -> None:
+    stream = core.write(REPLY, np.random.default_rng(0), None, max_tokens=40)
+    first = next(iter(stream))
+    assert first
+    stream.close()  # type: ignore[attr-defined]
+    assert written(core, 0, None, max_tokens=40).startswith(first)
+
+
+def test_a_trained_core_writes_what_it_knows(trained: TorchCore) -> None:
+    texts = [
+        "".join(trained.write(WORD, np.random.default_rng(seed), None, temperature=0.5))
+        for seed in range(12)
+    ]
+    assert sum(text in toy.WORDS for text in texts) >= 9
+    behind = trained.write(WORD, np.random.default_rng(0), [], temperature=0.0, opening="bre")
+    assert "".join(behind) == "ezy"
