@@ -1,0 +1,278 @@
+"""Training: it learns, it goes on after a kill as if nothing had happened, and it never cheats."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from core_model import corpora
+from core_model.adapter import FILE, read_adapter
+from core_model.corpora.base import Corpus, Record, Split, refuse_held_out
+from core_model.corpora.names import FIRST_YEAR, YEARS, Names
+from core_model.corpora.speeches import Speeches
+from core_model.errors import CandorError, HeldOutError
+from core_model.prefix_tree import PackedRow
+from core_model.recipe import Recipe, Task, TaskEntry, read_recipe
+from core_model.tasks import NamesTask, SpeechesTask
+from core_model.train import train
+from tests import tiny
+
+
+class Killed(Exception):
+    """Stands for a kill at any moment."""
+
+
+class KilledAt:
+    """A task that is killed when it makes its rows for the n-th time."""
+
+    def __init__(self, task: Task, calls: int) -> None:
+        self._task = task
+        self._left = calls
+
+    def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
+        if self._left == 0:
+            raise Killed
+        self._left -= 1
+        return self._task.rows(rng, count)
+
+
+def tasks(recipe: Recipe) -> list[Task]:
+    return [entry.make(tiny.wire()) for entry in recipe.tasks]
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def results(folder: Path) -> list[dict[str, Any]]:
+    """The log without what depends on the clock."""
+    return [{k: v for k, v in entry.items() if k != "seconds"} for entry in log_of(folder)]
+
+
+def test_the_loss_falls(tmp_path: Path) -> None:
+    recipe = tiny.recipe(steps=40)
+    train(recipe, tiny.decoder(tiny.RANK), tasks(recipe), tmp_path)
+    log = log_of(tmp_path)
+    assert [entry["step"] for entry in log] == list(range(40))
+    for name in ("words", "skies"):
+        excess = [entry["tasks"][name]["excess"] for entry in log]
+        assert min(excess) > -0.01  # no less than the targets' own entropy
+        assert np.mean(excess[-5:]) < 0.5 * excess[0]
+
+
+def test_a_killed_run_goes_on_to_the_same_losses(tmp_path: Path) -> None:
+    recipe = tiny.recipe(steps=6, checkpoint_every=3)
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    train(recipe, tiny.decoder(tiny.RANK), tasks(recipe), straight)
+    doomed: list[Task] = [KilledAt(task, 5) for task in tasks(recipe)]
+    with pytest.raises(Killed):
+        train(recipe, tiny.decoder(tiny.RANK), doomed, killed)
+    assert [entry["step"] for entry in log_of(killed)] == [0, 1, 2, 3, 4]
+    with (killed / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.write('{"step": 5, "tok')  # the kill came while a line was written
+    train(recipe, tiny.decoder(tiny.RANK), tasks(recipe), killed)
+    assert results(killed) == results(straight)
+    one, other = (read_adapter(folder)[0] for folder in (straight, killed))
+    assert set(one) == set(other)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    states = [torch.load(f / "checkpoint.pt", weights_only=True) for f in (straight, killed)]
+    first, second = (state["parameters"] for state in states)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
+    recipe = tiny.recipe(steps=2)
+    train(recipe, tiny.decoder(tiny.RANK), tasks(recipe), tmp_path)
+    before = log_of(tmp_path), (tmp_path / FILE).read_bytes()
+    train(recipe, tiny.decoder(tiny.RANK), tasks(recipe), tmp_path)
+    assert (log_of(tmp_path), (tmp_path / FILE).read_bytes()) == before
+
+
+def test_a_log_without_a_checkpoint_is_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"step": 7}\n', encoding="utf-8")
+    recipe = tiny.recipe(steps=1)
+    train(recipe, tiny.decoder(tiny.RANK), tasks(recipe), tmp_path)
+    assert [entry["step"] for entry in log_of(tmp_path)] == [0]
+
+
+def test_the_rows_of_a_step_depend_on_seed_and_step_alone() -> None:
+    task = tiny.WordTask(tiny.wire())
+    one, same, other = (task.rows(np.random.default_rng([1, s, 0]), 6) for s in (4, 4, 5))
+    spelled = [[row.tokens.tolist() for row in rows] for rows in (one, same, other)]
+    assert spelled[0] == spelled[1] != spelled[2]
+
+
+# --- recipes ------------------------------------------------------------------------------------
+
+
+def test_the_rate_warms_up_stays_and_decays() -> None:
+    entry = TaskEntry(name="words", source="tests.tiny:WordTask", rows=1)
+    recipe = Recipe(
+        name="r", steps=100, warmup_steps=10, decay_from=0.5, final_factor=0.1, tasks=(entry,)
+    )
+    assert recipe.factor(0) == pytest.approx(0.1)
+    assert recipe.factor(9) == recipe.factor(50) == 1.0
+    assert recipe.factor(75) == pytest.approx(0.55)
+    assert recipe.factor(100) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("name =", "not TOML"),
+        ("name = 'x'\nsteps = 0\ntasks = []", "steps"),
+        ("name = 'x'\nsteps = 1\ntasks = []\nspeed = 9", "speed"),
+    ],
+)
+def test_a_bad_recipe_is_refused_in_one_line(tmp_path: Path, content: str, says: str) -> None:
+    path = tmp_path / "recipe.toml"
+    with pytest.raises(CandorError, match="No recipe"):
+        read_recipe(path)
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(CandorError, match=says) as refused:
+        read_recipe(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_task_that_is_not_there_is_refused() -> None:
+    for source in ("tests.tiny:Nothing", "tests.nowhere:Task", "tests"):
+        with pytest.raises(CandorError, match="Task 'x'"):
+            TaskEntry(name="x", source=source, rows=1).make(tiny.wire())
+
+
+# --- what is held out ---------------------------------------------------------------------------
+
+
+class FewNames(Names):
+    """Three names in all years; `held_out` births stand in every held-out year."""
+
+    def __init__(self, held_out: int) -> None:
+        self._births = held_out
+
+    @cached_property
+    def _columns(self) -> tuple[NDArray[np.int64], ...]:
+        self._listed = ("Anna", "John", "Leslie")
+        rows = [
+            (sex, year, code, self._births if (FIRST_YEAR + year) % 10 == 5 else 20 + code + year)
+            for sex in range(2)
+            for year in range(len(YEARS))
+            for code in range(3)
+            if code == 2 or code == sex
+        ]
+        return tuple(np.array(rows, dtype=np.int64).T)
+
+
+class FewSpeeches(Speeches):
+    """One passage a year of four years; `held_out` is what is said in 1862 and 1869."""
+
+    def __init__(self, held_out: str) -> None:
+        self._said = held_out
+
+    @cached_property
+    def _passages(self) -> list[Record]:
+        rows = [
+            ("1861", "Abraham Lincoln", "Republican"),
+            ("1862", "Abraham Lincoln", "Republican"),
+            ("1868", "Andrew Johnson", "National Union"),
+            ("1869", "Ulysses S. Grant", "Republican"),
+        ]
+        return [
+            Record(
+                "speeches",
+                {
+                    "text": self._said if int(year) % 7 == 0 else f"Fellow citizens of {year}.",
+                    "author": author,
+                    "year": year,
+                    "party": party,
+                    "medium": "written",
+                },
+            )
+            for year, author, party in rows
+        ]
+
+
+class Leaking:
+    """A corpus that passes held-out records off as training ones."""
+
+    def records(self, split: Split) -> Sequence[Record]:
+        return [*super().records("train"), *super().records("held_out")]  # type: ignore[misc]
+
+
+class LeakingNames(Leaking, FewNames):
+    """Names that leak."""
+
+
+class LeakingSpeeches(Leaking, FewSpeeches):
+    """Speeches that leak."""
+
+
+@pytest.fixture(params=["names", "speeches"])
+def kind(request: pytest.FixtureRequest) -> Iterator[str]:
+    yield request.param
+
+
+MAKERS: Mapping[str, tuple[Any, Any, Any, tuple[Any, Any]]] = {
+    "names": (NamesTask, FewNames, LeakingNames, (5, 5_000)),
+    "speeches": (SpeechesTask, FewSpeeches, LeakingSpeeches, ("Never.", "Never ever again.")),
+}
+
+
+def made_rows(task: Any, corpus: Corpus) -> list[PackedRow]:
+    with corpora.register(corpus):
+        return task(tiny.wire()).rows(np.random.default_rng(0), 60)
+
+
+def test_held_out_records_are_refused_by_name(kind: str) -> None:
+    task, corpus, leaking, (some, _) = MAKERS[kind]
+    held_out = corpus(some).records("held_out")
+    assert held_out
+    with pytest.raises(HeldOutError) as refused:
+        refuse_held_out(corpus(some), [*corpus(some).records("train"), held_out[-1]])
+    assert held_out[-1].values["year"] in str(refused.value)
+    assert f"of '{kind}'" in str(refused.value)
+    with pytest.raises(HeldOutError), corpora.register(leaking(some)):
+        task(tiny.wire())
+
+
+def test_training_records_have_no_held_out_year(kind: str) -> None:
+    _, corpus, _, (some, _) = MAKERS[kind]
+    made = corpus(some)
+    years = {record.values["year"] for record in made.records("train")}
+    assert not any(made.is_held_out({"year": year}) for year in years)
+    both = [*made.records("train"), *made.records("held_out")]
+    assert len(both) == len(made.records("train")) + len(made.records("held_out"))
+    assert {record.values["year"] for record in made.records("held_out")}.isdisjoint(years)
+
+
+def test_what_is_held_out_changes_no_training_row(kind: str) -> None:
+    """Two corpora that differ in their held-out records alone give the same rows."""
+    task, corpus, _, (some, other) = MAKERS[kind]
+    for one, two in zip(made_rows(task, corpus(some)), made_rows(task, corpus(other)), strict=True):
+        assert np.array_equal(one.tokens, two.tokens)
+        assert np.array_equal(one.target_token, two.target_token)
+        assert np.array_equal(one.target_weight, two.target_weight)
+
+
+def test_no_row_has_a_held_out_year_among_what_is_known(kind: str) -> None:
+    task, corpus, _, (some, _) = MAKERS[kind]
+    wire, made = tiny.wire(), corpus(some)
+    mark, value = wire.marks["variable"], wire.marks["value"]
+    begun = [mark, *wire.tokenizer.encode_value("year"), value]
+    known = set()
+    for row in made_rows(task, made):
+        tokens = row.tokens.tolist()
+        for start in range(len(tokens) - len(begun) - 3):
+            if tokens[start : start + len(begun)] == begun:
+                year = tokens[start + len(begun) : start + len(begun) + 4]
+                known.add(wire.tokenizer.decode(year))
+    assert known
+    assert not any(made.is_held_out({"year": year}) for year in known)
