@@ -134,6 +134,15 @@ def test_a_prompt_that_is_kept_gives_the_same_numbers() -> None:
         assert core.log_prob_of(conditional, ANSWERS[:2]) == pytest.approx(alone, abs=SAME)
 
 
+def test_half_precision_changes_little(core: TorchCore) -> None:
+    half = TorchCore(Decoder(tiny.SHAPE, tiny.weights(), torch.bfloat16).eval(), tiny.wire())
+    assert half.log_prob_of(WORD, ANSWERS) == pytest.approx(
+        core.log_prob_of(WORD, ANSWERS), rel=0.02, abs=0.1
+    )
+    assert half.distribution_of(WIND).listed_mass == pytest.approx(1.0)
+    assert len(half.sample_of(WORD, 2, np.random.default_rng(0))) == 2
+
+
 # --- samples ------------------------------------------------------------------------------------
 
 
