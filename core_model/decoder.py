@@ -164,7 +164,7 @@ class Decoder(nn.Module):
             h = functional.rms_norm(
                 x, (s.hidden,), self._weights[f"{layer}.attention_norm"], s.norm_eps
             )
-            q, k, v = torch.split(self._linear(layer, "qkv", h), split, dim=-1)  # type: ignore[no-untyped-call]
+            q, k, v = torch.split(self._linear(layer, "qkv", h), split, dim=-1)
             q = _rotate(q.view(rows, length, s.heads, s.head_size).transpose(1, 2), cos, sin)
             k = _rotate(k.view(rows, length, s.kv_heads, s.head_size).transpose(1, 2), cos, sin)
             v = v.view(rows, length, s.kv_heads, s.head_size).transpose(1, 2)

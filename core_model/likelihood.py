@@ -78,10 +78,12 @@ def _collate(rows: Sequence[PackedRow], numbers: tuple[int, ...]) -> Batch:
     )  # fmt: skip
 
 
-def row_losses(decoder: Decoder, batch: Batch) -> Tensor:
-    """(B,) loss of each row of the batch, nats."""
+def row_losses(decoder: Decoder, batch: Batch, silent: Sequence[int] = ()) -> Tensor:
+    """(B,) loss of each row of the batch, nats; `silent` tokens are left out of the softmax."""
     hidden = decoder(batch.tokens, batch.positions, batch.mask).flatten(0, 1)[batch.nodes]
     logits = decoder.logits(hidden)
+    # In place: a copy of the logits would be the largest tensor of a training step.
+    logits[:, list(silent)] = -torch.inf
     normaliser = logits.logsumexp(dim=-1)
     chosen = logits[batch.target_node, batch.target_token]
     surprise = normaliser[batch.target_node] - chosen

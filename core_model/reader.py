@@ -41,11 +41,9 @@ class Reader:
     def __init__(self, decoder: Decoder, wire: Wire) -> None:
         self._decoder = decoder
         self._kept: OrderedDict[Path, Prompt] = OrderedDict()
-        special = set(wire.tokenizer.special.values()) - {wire.end}
         unused = range(wire.tokenizer.size, decoder.shape.vocabulary)
-        self._blocked = torch.tensor(sorted({*special, *unused}))
-        closing = wire.marks["variable"]
-        self._blocked_in_pieces = torch.tensor(sorted({*special, *unused} - {closing}))
+        self._blocked_in_pieces = torch.tensor([*wire.silent, *unused])
+        self._blocked = torch.tensor([*wire.silent, wire.closing, *unused])
 
     def prompt(self, tokens: Sequence[int]) -> Prompt:
         """Read a prompt, starting from the longest one kept that it shares a beginning with."""

@@ -11,7 +11,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,9 @@ from core_model.tokenizer import Tokenizer
 from core_model.wire import Wire
 
 
-def train(recipe: Recipe, decoder: Decoder, tasks: list[Task], out: Path) -> None:
+def train(
+    recipe: Recipe, decoder: Decoder, tasks: list[Task], out: Path, silent: Sequence[int] = ()
+) -> None:
     """Run the recipe from the last checkpoint in `out`; each checkpoint saves the adapter."""
     out.mkdir(parents=True, exist_ok=True)
     optimizer = torch.optim.AdamW(
@@ -46,7 +48,7 @@ def train(recipe: Recipe, decoder: Decoder, tasks: list[Task], out: Path) -> Non
             begun = time.monotonic()
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * recipe.factor(step)
-            row = _step(recipe, decoder, tasks, optimizer, step)
+            row = _step(recipe, decoder, tasks, optimizer, step, silent)
             row |= {"seconds": round(time.monotonic() - begun, 3)}
             log.write(json.dumps({"step": step} | row) + "\n")
             log.flush()
@@ -60,8 +62,9 @@ def train(recipe: Recipe, decoder: Decoder, tasks: list[Task], out: Path) -> Non
 
 
 def _step(
-    recipe: Recipe, decoder: Decoder, tasks: list[Task], optimizer: torch.optim.Optimizer, step: int
-) -> dict[str, Any]:
+    recipe: Recipe, decoder: Decoder, tasks: list[Task], optimizer: torch.optim.Optimizer, step: int,
+    silent: Sequence[int],
+) -> dict[str, Any]:  # fmt: skip
     """One optimizer step; returns its log entry: tokens, and per task loss and excess (nats)."""
     rows: list[PackedRow] = []
     task_of: list[int] = []
@@ -75,7 +78,7 @@ def _step(
     losses = torch.zeros(len(rows))
     for batch in batches(rows):
         index = list(batch.rows)
-        each = row_losses(decoder, batch)
+        each = row_losses(decoder, batch, silent)
         (each * scale[index]).sum().backward()  # type: ignore[no-untyped-call]
         losses[index] = each.detach()
     norm = torch.nn.utils.clip_grad_norm_(decoder.parameters(), recipe.clip)
@@ -148,7 +151,8 @@ def main(arguments: list[str] | None = None) -> int:
         base = options.base or ensure_base(settings.cache_dir).weights.parent
         wire = Wire(Tokenizer(base / "vocab.json"))
         tasks = [entry.make(wire) for entry in recipe.tasks]
-        train(recipe, start_decoder(recipe, base), tasks, options.out or Path("runs") / recipe.name)
+        out = options.out or Path("runs") / recipe.name
+        train(recipe, start_decoder(recipe, base), tasks, out, wire.silent)
     except CandorError as error:
         print(error.message, file=sys.stderr)
         return 2

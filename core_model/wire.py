@@ -36,13 +36,22 @@ class Segment:
 
 
 class Wire:
-    """Encodes conditionals and answers; parses tokens back into segments."""
+    """Encodes conditionals and answers; parses tokens back into segments.
+
+    end closes an answer, closing a piece of one; silent are the special tokens that never stand
+    in an answer.
+    """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.marks = {mark: tokenizer.special[token] for mark, token in MARK_NAMES.items()}
         self._mark_of = {token: mark for mark, token in self.marks.items()}
         self.end = self.marks["end"]
+        self.closing = self.marks["variable"]
+        # The base never trained most of its special tokens: their rows are nearly the same, so in
+        # a softmax they would share the probability of the end.
+        special = set(tokenizer.special.values())
+        self.silent = tuple(sorted(special - {self.end, self.closing}))
 
     def segment(self, mark: str, text: str) -> list[int]:
         """A mark and the text behind it."""
@@ -69,7 +78,7 @@ class Wire:
 
     def piece(self, text: str) -> list[int]:
         """One piece of an answer that is made of several; a mark closes it."""
-        return [*self.tokenizer.encode_value(text), self.marks["variable"]]
+        return [*self.tokenizer.encode_value(text), self.closing]
 
     def pieces(self, pieces: Sequence[str]) -> list[int]:
         """A whole answer made of pieces, and its end."""

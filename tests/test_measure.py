@@ -458,10 +458,10 @@ def test_command_measures_and_adds_to_the_same_adapters_file(
         assert kept is not None and kept.comparable(Report("ab12", 0, True))
         kept.with_result("time", Measured(date="2030-01-01")).save(path)
         assert command.main(arguments) == 0
-        assert set(json.loads(path.read_text())["results"]) == {"names", "time"}
+        assert set(json.loads(path.read_text())["runs"]) == {"names", "time"}
         monkeypatch.setattr(command, "_adapter_sha256", lambda settings: "cd34")
         assert command.main(arguments) == 0
-    assert set(json.loads(path.read_text())["results"]) == {"names"}
+    assert set(json.loads(path.read_text())["runs"]) == {"names"}
     assert "another adapter" in capsys.readouterr().err
 
 

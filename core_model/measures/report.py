@@ -57,20 +57,17 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the JSON file."""
-        results = {
-            name: {
-                "date": r.date,
-                "seconds": round(r.seconds, 1),
-                "failure": r.failure,
-                "rows": [row.to_json() for row in r.rows],
-            }
-            for name, r in self.results.items()
-        }
         return {
             "adapter_sha256": self.adapter_sha256,
             "seed": self.seed,
             "quick": self.quick,
-            "results": results,
+            "runs": {
+                name: {"date": r.date, "seconds": round(r.seconds, 1), "failure": r.failure}
+                for name, r in self.results.items()
+            },
+            "measures": [
+                {"run": name} | row.to_json() for name, r in self.results.items() for row in r.rows
+            ],
         }
 
     @classmethod
@@ -78,12 +75,13 @@ class Report:
         """The report in a file, None where there is none; raises StorageError on a damaged one."""
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
+            rows = [(row.pop("run"), MeasureRow.from_json(row)) for row in stored["measures"]]
             results = {
                 name: Measured(
-                    tuple(MeasureRow.from_json(row) for row in r["rows"]),
+                    tuple(row for of, row in rows if of == name),
                     r["failure"], r["date"], r["seconds"],
                 )
-                for name, r in stored["results"].items()
+                for name, r in stored["runs"].items()
             }  # fmt: skip
             return cls(stored["adapter_sha256"], stored["seed"], stored["quick"], results)
         except FileNotFoundError:
