@@ -138,7 +138,7 @@ class Core(ABC):
     def choose(
         self, conditional: Conditional, partial: Sequence[str], options: Sequence[str | None]
     ) -> NDArray[np.float64]:
-        """log p(next piece is option | given, pieces so far, one of the options), nats, (n_options,).
+        """log p(option comes next | given, pieces so far, some option does), nats, (n_options,).
 
         An answer may be made of pieces; None stands for its end. This is how an answer is decoded
         under a grammar: at each place only the pieces that may stand there are scored.

@@ -62,8 +62,8 @@ def train(
 
 
 def _step(
-    recipe: Recipe, decoder: Decoder, tasks: list[Task], optimizer: torch.optim.Optimizer, step: int,
-    silent: Sequence[int],
+    recipe: Recipe, decoder: Decoder, tasks: list[Task], optimizer: torch.optim.Optimizer,
+    step: int, silent: Sequence[int],
 ) -> dict[str, Any]:  # fmt: skip
     """One optimizer step; returns its log entry: tokens, and per task loss and excess (nats)."""
     rows: list[PackedRow] = []
