@@ -22,7 +22,7 @@ from persona.events import (
 from tui.recorded import names_turn
 from tui.session import AgentFactory, Progress
 
-SECONDS = 20.0
+SECONDS = 6.0
 """Of processor time, so that a busy machine fails no test; the wall clock gets far more."""
 WALL_SECONDS = 600.0
 
@@ -93,6 +93,8 @@ async def wait_until(pilot: Pilot[None], predicate: Callable[[], object], what: 
     """Let the application run until the predicate holds."""
     used, began = time.process_time(), time.monotonic()
     while not predicate():
+        if (crash := getattr(pilot.app, "crash", None)) is not None:
+            raise AssertionError(crash)
         if time.process_time() - used > SECONDS or time.monotonic() - began > WALL_SECONDS:
             raise TimeoutError(f"Never came true: {what or predicate}")
         await asyncio.sleep(0.02)
