@@ -100,7 +100,7 @@ def test_ask_quit_reopen_and_find_again(terminal: Terminal) -> None:
     terminal.type(QUESTION)
     terminal.keys("Enter")
     screen = terminal.wait_for(r"safe [<>\d.]+%")
-    assert "P(name=Jennifer | year=1972, sex=female)" in screen
+    assert re.search(r"P\(name=Jennifer \| (year=1972, sex=female|sex=female, year=1972)\)", screen)
     assert re.search(r"model, exact .* \d[\d.]*%", screen), screen
     assert re.search(r"counted .* \d[\d.]*%", screen), screen
     number = re.search(r"counted .* (\d[\d.]*%)", screen)
@@ -118,7 +118,7 @@ def test_ask_quit_reopen_and_find_again(terminal: Terminal) -> None:
     terminal.keys("Enter")
     terminal.keys("Enter")
     screen = terminal.wait_for(r"safe [<>\d.]+%")
-    assert "P(name=Jennifer | year=1972, sex=female)" in screen
+    assert re.search(r"P\(name=Jennifer \| (year=1972, sex=female|sex=female, year=1972)\)", screen)
     assert number.group(1) in screen
     terminal.keys("C-q")
     terminal.wait_for_end()

@@ -516,7 +516,7 @@ async def test_a_disk_that_is_full_is_said_until_it_is_not(tmp_path: Path) -> No
         connection.execute(f"PRAGMA max_page_count = {pages}")
 
     try:
-        async with running(tmp_path, FakeAgent(says("y " * 9000))) as (app, pilot):
+        async with running(tmp_path, FakeAgent(says("y" * 60_000))) as (app, pilot):
             await ask(pilot, app, "hi")
             await wait_until(pilot, lambda: app.chat and app.chat.turns and app.chat.turns[0].over)
             await wait_until(pilot, lambda: "Not saved" in shown(app, "#notice"))
@@ -620,6 +620,6 @@ def test_a_card_fits_any_width() -> None:
             for detail in ("closed", "open", "full"):
                 lines = [card_title(call, width), *card_body(call, width, detail)]
                 for line in plain(lines).splitlines():
-                    assert len(line) <= max(width, 46), (width, line)
+                    assert len(line) <= max(width, 37), (width, line)
     assert turn.verdict is not None
     assert plain([verdict_line(turn.verdict)]).startswith("✓ safe 97%")

@@ -207,6 +207,8 @@ def estimate_lines(estimates: Sequence[Estimate], probability: bool, width: int 
     texts = [estimate_text(estimate, probability) for estimate in estimates]
     sizes = [f"n = {estimate.n:,}" if estimate.n else "enumerated" for estimate in estimates]
     widths = [max(map(len, column)) for column in (names, *zip(*texts, strict=True), sizes)]
+    if sum(widths) + 8 > width:
+        sizes, widths[3] = [""] * len(sizes), 0
     bar_width = min(width - sum(widths) - 8, MOST_BAR // 2)
     bar_width = bar_width if bar_width >= LEAST_BAR else 0
     return [

@@ -37,9 +37,9 @@ _MAKERS: dict[str, Callable[[], Corpus]] = {
 _REGISTERED: dict[str, Corpus] = {}
 
 
-def names() -> tuple[str, ...]:
-    """Names of all corpora."""
-    return (*_MAKERS, *_REGISTERED)
+def known() -> tuple[str, ...]:
+    """The names of all corpora."""
+    return tuple(dict.fromkeys((*_MAKERS, *_REGISTERED)))
 
 
 @cache
@@ -52,7 +52,7 @@ def load(name: str) -> Corpus:
     if name in _REGISTERED:
         return _REGISTERED[name]
     if name not in _MAKERS:
-        raise UnknownName(f"Unknown corpus '{name}'. There are: {', '.join(names())}.")
+        raise UnknownName(f"Unknown corpus '{name}'. There are: {', '.join(known())}.")
     return _make(name)
 
 
