@@ -212,7 +212,9 @@ class Frame(App[None]):
         self.sidebar.add_class("-shown")
         search = self.sidebar.search
         search.value = words
-        search.focus()
+        # At once, not on the next idle moment: what is typed right behind the key is meant for it.
+        self.stylesheet.update(self.sidebar)
+        self.screen.set_focus(search)
 
     def action_theme(self, name: str = "") -> None:
         """Change the theme, or choose one where none is named."""
