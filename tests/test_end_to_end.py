@@ -119,7 +119,7 @@ def test_ask_quit_reopen_and_find_again(terminal: Terminal) -> None:
     # From the search to the list, then the conversation.
     terminal.keys("Enter")
     terminal.keys("Enter")
-    screen = terminal.wait_for(r"P\(name=Jennifer[\s\S]*safe [<>\d.]+%")
+    screen = terminal.wait_for(r"model, exact[\s\S]*safe [<>\d.]+%")
     assert number.group(1) in screen
     terminal.keys("C-q")
     terminal.wait_for_end()
