@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,12 +14,16 @@ from core_model.decoder import Decoder, DecoderShape, LowRank
 from core_model.errors import WeightsError
 
 FILE = "adapter.safetensors"
+ROWS, ROW_TOKENS = "rows", "row_tokens"
 
 
 def save_adapter(decoder: Decoder, folder: Path, facts: dict[str, str]) -> None:
     """Write a decoder's adapters to a folder; `facts` go into the file's metadata."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {n: p.detach().to(torch.bfloat16).contiguous() for n, p in decoder.named_parameters()}
+    if decoder.rows:
+        tensors[ROWS] = torch.stack(list(decoder.rows.values())).to(torch.bfloat16).contiguous()
+        tensors[ROW_TOKENS] = torch.tensor(list(decoder.rows))
     one = next(iter(decoder.adapters.values()))
     assert isinstance(one, LowRank)
     first = min(int(name.split("_")[0]) for name in decoder.adapters)
@@ -41,12 +46,20 @@ def read_adapter(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def with_adapter(
-    shape: DecoderShape, weights: dict[str, Tensor], folder: Path, dtype: torch.dtype
-) -> Decoder:
-    """A decoder with the adapter's parameters in place; raises WeightsError on a wrong shape."""
+    shape: DecoderShape, weights: dict[str, Tensor], folder: Path, dtype: torch.dtype,
+    rows: Mapping[int, Tensor] | None = None,
+) -> Decoder:  # fmt: skip
+    """A decoder with the adapter's parameters in place; raises WeightsError on a wrong shape.
+
+    rows: rows of the embedding for an adapter that has none of its own.
+    """
     tensors, facts = read_adapter(folder)
     rank, scale = int(facts["rank"]), float(facts["scale"])
-    decoder = Decoder(shape, weights, dtype, rank, scale * rank, int(facts["first_trained"]))
+    made, tokens = tensors.pop(ROWS, None), tensors.pop(ROW_TOKENS, None)
+    if made is not None and tokens is not None:
+        rows = dict(zip(tokens.tolist(), made.float(), strict=True))
+    first = int(facts["first_trained"])
+    decoder = Decoder(shape, weights, dtype, rank, scale * rank, first, rows)
     try:
         decoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     except RuntimeError as error:

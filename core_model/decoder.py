@@ -116,17 +116,21 @@ class LowRank(nn.Module):
 class Decoder(nn.Module):
     """The decoder. With `rank` it has adapters on the layers from `first_trained` upwards.
 
-    Below `first_trained` nothing is trained, so the backward pass ends there.
+    Below `first_trained` nothing is trained, so the backward pass ends there. `rows` (D,) by token
+    stand in the embedding and the head in place of the base's.
     """
 
     def __init__(
         self, shape: DecoderShape, weights: Mapping[str, Tensor], dtype: torch.dtype,
         rank: int = 0, alpha: float = 0.0, first_trained: int = 0,
+        rows: Mapping[int, Tensor] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.shape = shape
         self.dtype = dtype
+        self.rows = dict(rows or {})
         self._weights = {name: weight.to(dtype) for name, weight in fused(shape, weights).items()}
+        self._replace_rows()
         self._inverse_frequency = 1.0 / shape.rope_theta ** (
             torch.arange(0, shape.head_size, 2, dtype=torch.float32) / shape.head_size
         )
@@ -136,6 +140,15 @@ class Decoder(nn.Module):
                 self.adapters[f"{layer}_{module}"] = LowRank(
                     *shape.outputs(module), rank, alpha / rank
                 )
+
+    def _replace_rows(self) -> None:
+        if not self.rows:
+            return
+        tokens = list(self.rows)
+        made = torch.stack([self.rows[token] for token in tokens]).to(self.dtype)
+        for name in ("embed", "head"):
+            self._weights[name] = self._weights[name].clone()
+            self._weights[name][tokens] = made
 
     def _linear(self, layer: int, module: str, x: Tensor) -> Tensor:
         y = functional.linear(x, self._weights[f"{layer}.{module}"])

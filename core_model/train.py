@@ -125,14 +125,17 @@ def _resume(out: Path, decoder: Decoder, optimizer: torch.optim.Optimizer) -> in
     return step
 
 
-def start_decoder(recipe: Recipe, base: Path) -> Decoder:
+def start_decoder(recipe: Recipe, base: Path, wire: Wire) -> Decoder:
     """The decoder a recipe starts from: fresh adapters on the base, or those of another run."""
     torch.manual_seed(recipe.seed)
     shape = DecoderShape.read(base / "config.json")
     weights: dict[str, Tensor] = load_file(base / "model.safetensors")
+    rows = wire.mark_rows(weights["model.embed_tokens.weight"])
     if recipe.start is not None:
-        return with_adapter(shape, weights, Path(recipe.start), torch.float32)
-    return Decoder(shape, weights, torch.float32, recipe.rank, recipe.alpha, recipe.first_trained)
+        return with_adapter(shape, weights, Path(recipe.start), torch.float32, rows)
+    return Decoder(
+        shape, weights, torch.float32, recipe.rank, recipe.alpha, recipe.first_trained, rows
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -152,7 +155,7 @@ def main(arguments: list[str] | None = None) -> int:
         wire = Wire(Tokenizer(base / "vocab.json"))
         tasks = [entry.make(wire) for entry in recipe.tasks]
         out = options.out or Path("runs") / recipe.name
-        train(recipe, start_decoder(recipe, base), tasks, out, wire.silent)
+        train(recipe, start_decoder(recipe, base, wire), tasks, out, wire.silent)
     except CandorError as error:
         print(error.message, file=sys.stderr)
         return 2

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from core_model.core import Conditional
 from core_model.errors import CandorError
 from core_model.tokenizer import Tokenizer
@@ -25,6 +27,16 @@ MARK_NAMES = {
     "answer": "<jupyter_output>",
     "end": "<|im_end|>",
 }
+
+
+MARK_WORDS = {
+    "corpus": (" database", " collection"),
+    "variable": (" field", " column"),
+    "value": (" equals", " namely"),
+    "query": (" question", " asks"),
+    "answer": (" answer", " reply"),
+}
+"""Ordinary words whose rows in the embedding make a mark's row; the end keeps its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +64,17 @@ class Wire:
         # a softmax they would share the probability of the end.
         special = set(tokenizer.special.values())
         self.silent = tuple(sorted(special - {self.end, self.closing}))
+
+    def mark_rows(self, embedding: Tensor) -> dict[int, Tensor]:
+        """Rows for the marks that tell them apart, (D,) each, from the base's embedding (V, D).
+
+        The base never trained its unused special tokens: their rows are nearly the same.
+        """
+        rows = {}
+        for mark, words in MARK_WORDS.items():
+            tokens = [self.tokenizer.encode(word)[0] for word in words]
+            rows[self.marks[mark]] = embedding[tokens].float().sum(dim=0) / len(tokens) ** 0.5
+        return rows
 
     def segment(self, mark: str, text: str) -> list[int]:
         """A mark and the text behind it."""
