@@ -192,3 +192,20 @@ def test_the_shape_is_read_from_a_configuration(tmp_path: Path) -> None:
         path.write_text(bad, encoding="utf-8")
         with pytest.raises(WeightsError):
             DecoderShape.read(path)
+
+
+def test_rows_of_the_marks_stand_in_the_embedding_and_travel_with_the_adapter(
+    tmp_path: Path,
+) -> None:
+    wire = tiny.wire()
+    base = tiny.weights()
+    rows = wire.mark_rows(base["model.embed_tokens.weight"])
+    decoder = Decoder(tiny.SHAPE, base, torch.float32, tiny.RANK, float(tiny.RANK), rows=rows)
+    save_adapter(decoder, tmp_path, {})
+    back = with_adapter(tiny.SHAPE, tiny.weights(), tmp_path, torch.float32).merged()
+    plain = Decoder(tiny.SHAPE, tiny.weights(), torch.float32).merged()
+    for token in range(tiny.SIZE):
+        for name in ("embed", "head"):
+            wanted = rows[token].bfloat16().float() if token in rows else plain[name][token]
+            torch.testing.assert_close(back[name][token], wanted)
+    assert set(rows) == {wire.marks[mark] for mark in wire.marks if mark != "end"}
