@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -158,12 +158,14 @@ class Decoder(nn.Module):
         return y
 
     def forward(
-        self, tokens: Tensor, positions: Tensor, mask: Tensor | None, cache: Cache | None = None
-    ) -> Tensor:
+        self, tokens: Tensor, positions: Tensor, mask: Tensor | Sequence[Tensor] | None,
+        cache: Cache | None = None,
+    ) -> Tensor:  # fmt: skip
         """Hidden states (B, T, D) after the last norm.
 
         tokens, positions: (B, T). mask: (B, 1, T, S) bool, True where a token may attend; None is
-        causal without a cache and everything with one. A cache is appended to in place.
+        causal without a cache and everything with one; a sequence of (t, t), Σ t = T, is the
+        diagonal blocks of a mask that is False elsewhere. A cache is appended to in place.
         """
         s = self.shape
         x = functional.embedding(tokens, self._weights["embed"])
@@ -189,10 +191,7 @@ class Decoder(nn.Module):
                     k = torch.cat([cache.keys[layer], k], dim=2)
                     v = torch.cat([cache.values[layer], v], dim=2)
                     cache.keys[layer], cache.values[layer] = k, v
-            attended = functional.scaled_dot_product_attention(
-                q, k, v, attn_mask=mask, is_causal=mask is None and k.shape[2] == length > 1,
-                enable_gqa=True,
-            )  # fmt: skip
+            attended = _attend(q, k, v, mask)
             x = x + self._linear(layer, "out", attended.transpose(1, 2).reshape(rows, length, -1))
             h = functional.rms_norm(x, (s.hidden,), self._weights[f"{layer}.mlp_norm"], s.norm_eps)
             gate, up = self._linear(layer, "gate_up", h).chunk(2, dim=-1)
@@ -212,6 +211,18 @@ class Decoder(nn.Module):
                 fused_name = name.replace("_", ".", 1)
                 out[fused_name] = out[fused_name] + adapter.scale * adapter.b @ adapter.a
         return out
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | Sequence[Tensor] | None) -> Tensor:
+    """Attention (B, heads, T, head_size) under a mask as `Decoder.forward` takes it."""
+    if mask is None or isinstance(mask, Tensor):
+        causal = mask is None and k.shape[2] == q.shape[2] > 1
+        return functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=True
+        )
+    lengths = [len(block) for block in mask]
+    parts = zip(*(x.split(lengths, dim=2) for x in (q, k, v)), mask, strict=True)
+    return torch.cat([_attend(*part) for part in parts], dim=2)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -23,7 +23,9 @@ from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
 from core_model.wire import Wire
 
 Floats = NDArray[np.float64]
-NAMES_A_PROMPT = 24
+NAMES_A_PROMPT = 16
+YEARS_A_ROW = 3
+EARLY_PLACES, EARLY_WORDS = 3, 12
 YEAR_KERNEL_YEARS = 4.0
 
 
@@ -77,7 +79,7 @@ class NamesTask:
         ]
 
     def _ask_name(self, rng: np.random.Generator) -> PackedRow:
-        """The name given sex and year, twice in a row that shares what comes first."""
+        """The name given sex and year, for several of them that share what comes first."""
         sex, year = self._cells[rng.integers(len(self._cells))]
         builder = RowBuilder()
         start = builder.extend(self._wire.segment("corpus", "names"))
@@ -90,8 +92,8 @@ class NamesTask:
                 self._ask_one_name(builder, shared, self._counts[:, year].sum(axis=0), rng)
         else:
             shared = builder.extend(self._wire.binding("sex", SEXES[sex]), start)
-            _, other = self._cells[rng.integers(len(self._cells))]
-            for one in (year, other):
+            others = rng.choice(len(self._cells), YEARS_A_ROW - 1, replace=False)
+            for one in dict.fromkeys([year, *(self._cells[i][1] for i in others)]):
                 after = builder.extend(self._wire.binding("year", YEARS[one]), shared)
                 self._ask_one_name(builder, after, self._counts[sex, one], rng)
             if rng.random() < 0.06:
@@ -109,7 +111,7 @@ class NamesTask:
         builder.tree(self._tree, weights, asked, shares, 0.5)
 
     def _ask_labels(self, rng: np.random.Generator) -> PackedRow:
-        """A name, then sex and year alone and each given the other."""
+        """A name, then sex and year alone and each given the other; and two of these without it."""
         sex, year = self._cells[rng.integers(len(self._cells))]
         births = self._counts[sex, year].astype(float)
         # Tempered, so that rare names are seen too.
@@ -126,9 +128,16 @@ class NamesTask:
         with_sex = builder.extend(self._wire.binding("sex", SEXES[sex]), name)
         self._ask(builder, with_sex, "year", table[sex], rng)
         totals = self._counts.sum(axis=2).astype(float)
-        self._ask(builder, start, "sex", totals.sum(axis=1), rng)
-        alone = builder.extend(self._wire.binding("sex", SEXES[sex]), start)
-        self._ask(builder, alone, "year", totals[sex], rng)
+        alone = (
+            ((), "sex", totals.sum(axis=1)),
+            ((), "year", totals.sum(axis=0)),
+            (("sex", SEXES[sex]), "year", totals[sex]),
+            (("year", YEARS[year]), "sex", totals[:, year]),
+        )
+        for number in rng.choice(len(alone), 2, replace=False):
+            given, variable, births_of = alone[number]
+            after = builder.extend(self._wire.binding(*given), start) if given else start
+            self._ask(builder, after, variable, births_of, rng)
         return builder.build()
 
     def _ask(
@@ -210,6 +219,7 @@ class SpeechesTask:
             asked.append(("medium", 0.5))
         for variable, weight in asked:
             self._ask(builder, text, variable, self._target(variable, index), rng, weight)
+        self._ask_early(builder, text, index, rng)
         if rng.random() < 0.4:
             variable, *others = rng.permutation(self._labels)
             known = others[: int(rng.integers(1, len(others) + 1))]
@@ -221,6 +231,25 @@ class SpeechesTask:
             target = self._closed[variable].one(record.values[variable])
             self._ask(builder, after, str(variable), target, rng, 0.2)
         return builder.build()
+
+    def _ask_early(
+        self, builder: RowBuilder, text: int, index: int, rng: np.random.Generator
+    ) -> None:
+        """The author's first token and the year, asked before the passage ends.
+
+        A passage cut short is a passage too, and one more question behind it costs a few tokens
+        where another passage would cost a hundred.
+        """
+        if text < 2 * EARLY_WORDS:
+            return
+        author, year = self._closed["author"].tree, self._closed["year"]
+        for place in range(EARLY_PLACES):
+            after = text - int(rng.integers(4, text - EARLY_WORDS))
+            asked = builder.extend(self._wire.query("author"), after)
+            builder.tree(author, self._target("author", index), asked, {-1: 1.0}, 0.3)
+            if not place:
+                asked = builder.extend(self._wire.query("year"), after)
+                year.ask(builder, asked, self._target("year", index), rng, 2, 0.2)
 
     def _write(self, record: Record, rng: np.random.Generator) -> PackedRow:
         """A passage from a random subset of its labels, in random order; possibly from none."""

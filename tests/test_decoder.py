@@ -73,7 +73,7 @@ def test_a_packed_row_gives_each_branch_what_it_has_alone() -> None:
         assert (packed[above] - alone).abs().max() < SAME
 
 
-def test_padding_a_batch_changes_no_loss() -> None:
+def test_rows_end_to_end_have_the_losses_they_have_alone() -> None:
     decoder, rows = adapted(), [branched(seed) for seed in range(4)]
     (together,) = batches(rows)
     alone = torch.stack([row_losses(decoder, batches([row])[0])[0] for row in rows])

@@ -75,8 +75,13 @@ def card_title(call: Call, width: int) -> Line:
     return (
         Span(name, "name"),
         Span("  "),
-        Span(one_line(call.query, max(width - cell_len(name) - 2, 8)), "query"),
+        Span(one_line(call.query, _query_room(call, width)), "query"),
     )
+
+
+def _query_room(call: Call, width: int) -> int:
+    """Cells left for the query in a card's title."""
+    return max(width - cell_len(one_line(call.name)) - 2, 8)
 
 
 def card_body(call: Call, width: int, detail: Detail = "open") -> list[Line]:
@@ -89,6 +94,9 @@ def card_body(call: Call, width: int, detail: Detail = "open") -> list[Line]:
     if detail == "closed":
         return [(Span(one_line(result.summary, width), "muted"),)]
     lines: list[Line] = []
+    whole = one_line(call.query)
+    if cell_len(whole) > _query_room(call, width):
+        lines += [*wrap_muted(whole, width), ()]
     shown = result.distribution or result.data
     if shown is not None and shown.answers and not _are_texts(shown):
         lines += chart(result.distribution, result.data, width, ROWS[detail])
@@ -96,7 +104,7 @@ def card_body(call: Call, width: int, detail: Detail = "open") -> list[Line]:
         lines += sample_lines(result.samples, width, detail)
     if result.estimates:
         lines += estimate_lines(result.estimates, is_probability(result), width)
-    if not lines:
+    if not (result.samples or result.estimates or result.distribution or result.data):
         lines += [(Span(one_line(part)),) for part in result.summary.splitlines()]
     return [*lines, (), *wrap_muted(sources(result), width)]
 
