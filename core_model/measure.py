@@ -2,7 +2,7 @@
 
 1. Load the core, and with `--base-row` the base it was trained from.
 2. Run each measure; a measure that fails is reported and does not stop the others.
-3. After each, write the JSON file and the table that is made of it.
+3. After each, write the JSON file and the table that is made of it; at the end, the figures.
 
 A file that holds results of the same adapter, seed and extent is added to, else replaced.
 """
@@ -21,6 +21,7 @@ from core_model.base_files import sha256
 from core_model.config import Settings
 from core_model.core import Core
 from core_model.errors import CandorError, UnknownName, WeightsError
+from core_model.measures.figures import draw
 from core_model.measures.report import MEASURES, Measured, Report, table, write
 from core_model.measures.result import MeasureRow, Options
 
@@ -116,7 +117,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--table", type=Path, help="file of the table (default: docs/measures.md; none if quick)"
     )
     parser.add_argument(
-        "--render", action="store_true", help="only write the table of the results there are"
+        "--render",
+        action="store_true",
+        help="only write the table and figures of the results there are",
     )
     options = parser.parse_args(arguments)
     keep = options.render or not options.quick
@@ -129,6 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
         report = _run(names, options, stored, json_path, table_path) if run else stored
         if table_path:
             write(table_path, table(report))
+            draw(report, table_path.parent / "figures")
         print(table(report).split("\n## Definitions")[0].strip())
     except CandorError as error:
         print(error.message, file=sys.stderr)

@@ -19,7 +19,7 @@ from persona.events import (
     SafetyVerdict,
     TurnStarted,
 )
-from tui.recorded import names_turn
+from tests.recorded import names_turn
 from tui.session import AgentFactory, Progress
 
 SECONDS = 6.0

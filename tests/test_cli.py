@@ -21,10 +21,10 @@ from persona.events import Event, Reply, ReplyDelta, TurnFailed, TurnStarted
 from persona.goals import DEFAULT_GOALS, GOALS
 from persona.history import History
 from persona.turn import Turn
-from tests import toy
+from tests import recorded, toy
 from tests.fake_agent import FakeAgent, echoes, says
 from tools import TOOLS
-from tui import cli, plain, queries, recorded
+from tui import cli, plain, queries
 from tui.session import AgentFactory, Chat, Progress
 
 

@@ -18,7 +18,7 @@ from core_model import measure as command
 from core_model.core import Conditional, Core
 from core_model.corpora.base import Record, Split
 from core_model.errors import CandorError, StorageError, UnknownName
-from core_model.measures import classical, report, result, timing
+from core_model.measures import classical, figures, report, result, timing
 from core_model.measures.attribution import attribution, medians, surprise
 from core_model.measures.names import cells, names
 from core_model.measures.report import Measured, Report
@@ -401,6 +401,19 @@ def test_table_of_nothing_still_defines_the_measures() -> None:
     assert all(f"### {name}" in text for name in report.MEASURES)
 
 
+def test_figures_show_values_baselines_and_goals_and_are_the_same_each_time(
+    tmp_path: Path,
+) -> None:
+    assert figures.draw(None, tmp_path) == []
+    (path,) = figures.draw(filled(), tmp_path)  # the measure that failed has none
+    drawn = path.read_bytes()
+    for said in ("names JSD, bits", "core 0.0412", "neighbour years 0.011", "floor", "1 ± 0.08"):
+        assert said in drawn.decode()
+    figures.draw(filled(), tmp_path)
+    assert path.read_bytes() == drawn
+    assert Goal("around one", 0.08).edges() == pytest.approx((0.92, 1.08))
+
+
 def test_report_is_read_back_as_it_was_saved(tmp_path: Path) -> None:
     path = tmp_path / "docs" / "measures.json"
     assert Report.read(path) is None
@@ -439,7 +452,10 @@ def test_command_renders_the_table_from_the_json(
     assert "Nothing has been measured yet." in (tmp_path / "m.md").read_text(encoding="utf-8")
     filled().save(tmp_path / "m.json")
     assert command.main(["--render", *paths]) == 1  # one measure had failed
-    assert "0.0412" in (tmp_path / "m.md").read_text(encoding="utf-8")
+    text = (tmp_path / "m.md").read_text(encoding="utf-8")
+    assert "0.0412" in text
+    assert "![names](figures/names.svg)" in text
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["names.svg"]
     assert "0.0412" in capsys.readouterr().out
 
 

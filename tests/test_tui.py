@@ -20,8 +20,9 @@ from persona.events import ReplyDelta, TurnFailed, TurnStarted
 from persona.goals import DEFAULT_GOALS
 from persona.history import History
 from persona.turn import Turn
+from tests import recorded
 from tests.fake_agent import FakeAgent, echoes, says, wait_until
-from tui import actions, clipboard, export, recorded, screenshot
+from tui import actions, clipboard, export, screenshot
 from tui.app import CandorApp
 from tui.composer import Composer
 from tui.render import card_body, card_title, plain, verdict_line
@@ -605,8 +606,8 @@ def test_the_first_screen_needs_nothing_heavy() -> None:
 
 
 async def test_the_screenshot_is_the_same_each_time(tmp_path: Path) -> None:
-    one = await screenshot.draw(tmp_path / "one")
-    two = await screenshot.draw(tmp_path / "two")
+    one = await screenshot.draw(recorded.load, tmp_path / "one", [recorded.NAMES_QUESTION])
+    two = await screenshot.draw(recorded.load, tmp_path / "two", [recorded.NAMES_QUESTION])
     assert one == two
     assert "Jessica" in one
 

@@ -108,6 +108,11 @@ def write(path: Path, text: str) -> None:
         raise StorageError(f"{path} can't be written: {error.strerror}.") from error
 
 
+def figure_path(folder: Path, measure: str) -> Path:
+    """The file of a measure's figures."""
+    return folder / f"{measure}.svg"
+
+
 def table(report: Report | None) -> str:
     """The report in Markdown: one table of all figures, then the definition of each measure."""
     lines = [
@@ -137,6 +142,8 @@ def table(report: Report | None) -> str:
     lines += ["", "## Definitions"]
     for name, measure in MEASURES.items():
         lines += ["", f"### {name}", "", inspect.getdoc(measure) or ""]
+        if report is not None and name in report.results and report.results[name].rows:
+            lines += ["", f"![{name}]({figure_path(Path('figures'), name)})"]
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
 
 

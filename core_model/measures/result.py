@@ -29,6 +29,10 @@ class Goal:
             return value <= self.bound
         return value >= self.bound if self.kind == "at least" else abs(value - 1) <= self.bound
 
+    def edges(self) -> tuple[float, ...]:
+        """Where it begins and ends on the axis of the value."""
+        return (1 - self.bound, 1 + self.bound) if self.kind == "around one" else (self.bound,)
+
     def __str__(self) -> str:
         sign = {"at most": "≤ ", "at least": "≥ ", "around one": "1 ± "}[self.kind]
         return f"{sign}{self.bound:g}"

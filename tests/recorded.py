@@ -1,7 +1,4 @@
-"""A recorded stream of events: what the README's picture shows and every front end is tested on.
-
-The numbers are a recording, not claims: figures of the released core are in the README.
-"""
+"""A written-down stream of events that every front end is tested on; its numbers are made up."""
 
 from __future__ import annotations
 
