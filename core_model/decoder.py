@@ -221,7 +221,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | Sequence[Tensor] | N
             q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=True
         )
     lengths = [len(block) for block in mask]
-    parts = zip(*(x.split(lengths, dim=2) for x in (q, k, v)), mask, strict=True)
+    parts = zip(*(torch.split(x, lengths, dim=2) for x in (q, k, v)), mask, strict=True)
     return torch.cat([_attend(*part) for part in parts], dim=2)
 
 

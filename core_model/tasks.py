@@ -206,6 +206,16 @@ class SpeechesTask:
             return mixed
         return one
 
+    def _conditioned(self, variable: str, index: int, given: Mapping[str, str]) -> Floats:
+        """(n_values,) target of a label of one record when other labels are known beside the text.
+
+        The record's own value, since the teacher speaks of the text alone; for a year, its kernel
+        times what the other labels leave possible.
+        """
+        if variable == "year":
+            return self._target(variable, index) * self._counted(variable, given)
+        return self._closed[variable].one(self._records[index].values[variable])
+
     def _read(self, index: int, rng: np.random.Generator) -> PackedRow:
         """A passage, then each label alone and two given others, as branches."""
         record = self._records[index]
@@ -226,9 +236,8 @@ class SpeechesTask:
             after = text
             for other in known:
                 after = builder.extend(self._wire.binding(other, record.values[other]), after)
-            # With other labels known the record's own value is the target: the teacher and the
-            # kernel speak of the text alone.
-            target = self._closed[variable].one(record.values[variable])
+            given = {str(other): record.values[other] for other in known}
+            target = self._conditioned(str(variable), index, given)
             self._ask(builder, after, str(variable), target, rng, 0.2)
         return builder.build()
 
@@ -276,12 +285,16 @@ class SpeechesTask:
         return builder.build()
 
     def _counted(self, variable: str, given: Mapping[str, str]) -> Floats:
+        """(n_values,) passages of each value among those that match; of a year, with the kernel.
+
+        Without it the held-out years would be taught as years in which nobody spoke.
+        """
         closed = self._closed[variable]
         weights = np.zeros(len(closed.values))
         for record in self._records:
             if all(record.values[k] == v for k, v in given.items()):
                 weights[closed.index[record.values[variable]]] += 1
-        return weights
+        return weights @ self._year_kernel if variable == "year" else weights
 
     def _ask(
         self, builder: RowBuilder, after: int, variable: str, weights: Floats,

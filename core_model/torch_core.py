@@ -8,13 +8,14 @@ again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core_model import notation
+from core_model import corpora, notation
 from core_model.core import Answer, Conditional, Core, Distribution
 from core_model.corpora import schema
 from core_model.decoder import Decoder
@@ -143,7 +144,7 @@ class TorchCore(Core):
     # --- reading prompts ------------------------------------------------------------------------
 
     def _prompt(self, conditional: Conditional) -> list[int]:
-        tokens = self._wire.prompt(conditional)
+        tokens = self._wire.prompt(_document_first(conditional))
         if len(tokens) > PROMPT_LIMIT:
             raise CandorError(
                 f"The text is too long: {len(tokens)} tokens, the core reads {PROMPT_LIMIT}. "
@@ -222,6 +223,15 @@ class TorchCore(Core):
         answers = tuple(Answer(text, float(np.exp(v))) for text, v in found.log_p.items())
         listed = min(sum(a.probability for a in answers), 1.0)
         return Distribution(printed, "exact", answers, listed, found.entropy, found.stderr, 0)
+
+
+def _document_first(conditional: Conditional) -> Conditional:
+    """The same conditional with its document known first, as it stands in every training row."""
+    if conditional.corpus not in corpora.known():
+        return conditional
+    document = schema(conditional.corpus).document
+    known = sorted(conditional.given, key=lambda binding: binding.variable != document)
+    return replace(conditional, given=tuple(known))
 
 
 def _short(conditional: Conditional) -> tuple[notation.Binding, ...]:
