@@ -9,8 +9,8 @@ batch equals single, sample frequencies follow `log_prob`, a chain equals its mi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -20,10 +20,14 @@ from numpy.typing import NDArray
 from core_model import notation
 from core_model.corpora import schema
 from core_model.errors import CandorError
+from core_model.graph import Variable
 from core_model.notation import Binding, Draw
 
 Method = Literal["exact", "sampled", "asked", "data"]
 CHAIN_SAMPLES = 64
+"""Draws along a chain, where what lies between its steps can't be listed."""
+SEARCHED = 8
+"""States of a chain whose most probable answers are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,34 @@ def entropy_error(probabilities: Sequence[float], n: int) -> float:
     return float(np.sqrt(max(variance, 0.0) / n)) if n else 0.0
 
 
+def jackknife(
+    statistic: Callable[[NDArray[np.float64]], float], rows: NDArray[np.float64]
+) -> tuple[float, float]:
+    """A statistic of the mean of n ≥ 2 independent rows, bias-corrected, and its standard error.
+
+    θ = n θ̂ - (n - 1) mean θ_(i), with θ_(i) that of the mean without row i;
+    stderr = sqrt((n - 1)/n Σ (θ_(i) - mean θ)²). Efron & Stein 1981.
+    """
+    n, mean = len(rows), rows.mean(axis=0)
+    without = np.array([statistic((n * mean - row) / (n - 1)) for row in rows])
+    value = n * statistic(mean) - (n - 1) * without.mean()
+    return float(value), float(np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum()))
+
+
+def entropy_of(p: NDArray[np.float64]) -> float:
+    """-Σ p log p of (n,) probabilities, nats."""
+    return float(abs(-(p[p > 0] * np.log(p[p > 0])).sum()))  # abs: 0 of a certainty, not -0
+
+
+def refuse_open(variable: Variable) -> None:
+    """Raises CandorError for free text, which has no list of answers."""
+    if variable.kind == "open":
+        raise CandorError(
+            f"'{variable.name}' is free text: its answers can only be sampled. "
+            "Use --method sampled."
+        )
+
+
 class Core(ABC):
     """A structured language model. Engines implement the three `_of` verbs."""
 
@@ -156,24 +188,29 @@ class Core(ABC):
         """
 
     def log_prob(
-        self, query: Draw, answers: Sequence[str], data: str | None = None
-    ) -> NDArray[np.float64]:
-        """log p(answer) in nats of a query of one step, shape (len(answers),)."""
-        conditionals = plan(query, data)
-        if len(conditionals) > 1:
-            raise CandorError(
-                "A chain has no log-probability of its own yet: ask for its distribution."
-            )
-        return self.log_prob_of(conditionals[0].bind_nothing(), answers)
+        self, query: Draw, answers: Sequence[str], data: str | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> NDArray[np.float64]:  # fmt: skip
+        """log p(answer) in nats, shape (len(answers),).
+
+        Of a chain it is log Σ_s p(s) p(answer | s) over the states s that the last step may read:
+        all of them where they can be listed, else `CHAIN_SAMPLES` drawn ones.
+        """
+        *before, last = plan(query, data)
+        if not before:
+            return self.log_prob_of(last.bind(None), answers)
+        states = self._states(before, rng)
+        with np.errstate(divide="ignore"):
+            return np.log(states.mean @ self._given_each(states, last, answers))
 
     def sample(
         self, query: Draw, n: int, rng: np.random.Generator, data: str | None = None
     ) -> list[str]:
         """n independent answers of the query's last step (ancestral sampling along a chain)."""
         first, *rest = plan(query, data)
-        answers = self.sample_of(first.bind_nothing(), n, rng)
+        answers = self.sample_of(first.bind(None), n, rng)
         for step in rest:
-            answers = [self.sample_of(step.bind_value(a), 1, rng)[0] for a in answers]
+            answers = self._sample_each(step, answers, rng)
         return answers
 
     def distribution(
@@ -185,39 +222,120 @@ class Core(ABC):
     ) -> Distribution:
         """Distribution of the last step's answer.
 
-        One step: exact. A chain: the mixture Σ_m p(m) p(answer | m) over the intermediate
-        answers, all of them where they can be listed, else `CHAIN_SAMPLES` sampled ones.
+        One step: exact. A chain: the mixture Σ_s p(s) p(answer | s), as in `log_prob`. Over drawn
+        states its entropy is corrected for their number by the jackknife. Of an enumerable answer
+        the candidates are the most probable ones of the `SEARCHED` heaviest states and some drawn
+        along the chain, each scored in every state; its entropy is the mean of -log p of the
+        drawn ones, with their number as `n`.
         """
-        *intermediate, last = plan(query, data)
+        *before, last = plan(query, data)
         printed = notation.format(query)
-        if not intermediate:
-            return replace(self.distribution_of(last.bind_nothing(), top), query=printed)
+        if not before:
+            return replace(self.distribution_of(last.bind(None), top), query=printed)
+        variable = schema(last.conditional.corpus).variable(last.conditional.variable)
+        refuse_open(variable)
         rng = np.random.default_rng(0) if rng is None else rng
-        states: dict[str | None, float] = {None: 1.0}
-        sampled = 0
-        for step in intermediate:
-            following: dict[str | None, float] = defaultdict(float)
-            for value, weight in states.items():
-                conditional = step.bind_value(value) if value is not None else step.bind_nothing()
-                if schema(step.conditional.corpus).variable(conditional.variable).kind == "closed":
-                    for answer in self.distribution_of(conditional).answers:
-                        following[answer.value] += weight * answer.probability
-                else:
-                    n = max(1, round(CHAIN_SAMPLES * weight))
-                    sampled += n
-                    for drawn in self.sample_of(conditional, n, rng):
-                        following[drawn] += weight / n
-            states = following
-        mixture: dict[str, float] = defaultdict(float)
-        for value, weight in states.items():
-            assert value is not None  # every state after a step holds that step's answer
-            for answer in self.distribution_of(last.bind_value(value), top).answers:
-                mixture[answer.value] += weight * answer.probability
-        listed = sum(mixture.values())
-        result = from_weights(printed, "sampled" if sampled else "exact", mixture, sampled)
-        scaled = tuple(replace(a, probability=a.probability * listed) for a in result.answers)
-        error = entropy_error([a.probability for a in scaled], sampled)
-        return replace(result, answers=scaled, listed_mass=listed, entropy_stderr=error).top(top)
+        states = self._states(before, rng)
+        if variable.kind == "closed":
+            answers: Sequence[str] = variable.values
+            rows = states.weights @ self._given_each(states, last, answers)
+            p, n = rows.mean(axis=0), states.n
+            value, error = jackknife(entropy_of, rows) if n else (entropy_of(p), 0.0)
+            value = max(value, 0.0)
+        else:
+            heaviest = np.argsort(-states.mean, kind="stable")[:SEARCHED]
+            found = [self.distribution_of(last.bind(states.values[i]), top) for i in heaviest]
+            n = CHAIN_SAMPLES
+            reached = rng.choice(len(states.values), size=n, p=states.mean)
+            drawn = self._sample_each(last, [states.values[i] for i in reached], rng)
+            listed = [answer.value for each in found for answer in each.answers]
+            answers = list(dict.fromkeys([*listed, *drawn]))
+            p = states.mean @ self._given_each(states, last, answers)
+            surprise = -np.log(p[[answers.index(value) for value in drawn]])
+            value, error = float(surprise.mean()), float(surprise.std(ddof=1) / np.sqrt(n))
+        order = sorted((i for i in range(len(p)) if p[i] > 0), key=lambda i: (-p[i], answers[i]))
+        listing = tuple(Answer(answers[i], float(p[i])) for i in order)
+        method: Method = "sampled" if states.n else "exact"
+        mass = min(float(p.sum()), 1.0)
+        return Distribution(printed, method, listing, mass, value, error, n).top(top)
+
+    def _sample_each(
+        self, step: PlannedStep, states: Sequence[str], rng: np.random.Generator
+    ) -> list[str]:
+        """One answer of a step for each state; those of equal states are drawn in one call."""
+        drawn = {
+            state: iter(self.sample_of(step.bind(state), count, rng))
+            for state, count in Counter(states).items()
+        }
+        return [next(drawn[state]) for state in states]
+
+    def _states(self, steps: Sequence[PlannedStep], rng: np.random.Generator | None) -> _States:
+        """What the step behind these may read: every value of closed steps, else drawn ones."""
+        rng = np.random.default_rng(0) if rng is None else rng
+        first, *rest = steps
+        if first.is_listed:
+            answers = self.distribution_of(first.bind(None)).answers
+            rows = [{answer.value: answer.probability for answer in answers}]
+        else:
+            drawn = self.sample_of(first.bind(None), CHAIN_SAMPLES, rng)
+            rows = [{value: 1.0} for value in drawn]
+        for step in rest:
+            if step.is_listed:
+                values = dict.fromkeys(value for row in rows for value in row)
+                tables = {v: self.distribution_of(step.bind(v)).answers for v in values}
+                rows = [_passed(row, tables) for row in rows]
+            else:
+                rows = rows * CHAIN_SAMPLES if len(rows) == 1 else rows
+                reached = rng.random(len(rows))
+                before = [_drawn(row, point) for row, point in zip(rows, reached, strict=True)]
+                rows = [{value: 1.0} for value in self._sample_each(step, before, rng)]
+        reachable = tuple(dict.fromkeys(v for row in rows for v, weight in row.items() if weight))
+        weights = np.array([[row.get(value, 0.0) for value in reachable] for row in rows])
+        return _States(reachable, weights / weights.sum(axis=1, keepdims=True))
+
+    def _given_each(
+        self, states: _States, step: PlannedStep, answers: Sequence[str]
+    ) -> NDArray[np.float64]:
+        """(n_states, n_answers) p(answer | state)."""
+        return np.exp([self.log_prob_of(step.bind(value), answers) for value in states.values])
+
+
+@dataclass(frozen=True, slots=True)
+class _States:
+    """What the last step of a chain may read, each value once.
+
+    weights: (n_draws, n_values), rows that sum to one; one row alone where all was listed.
+    """
+
+    values: tuple[str, ...]
+    weights: NDArray[np.float64]
+
+    @property
+    def n(self) -> int:
+        """Number of draws, 0 where all was listed."""
+        return len(self.weights) if len(self.weights) > 1 else 0
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """(n_values,) the weight of each value."""
+        return np.asarray(self.weights.mean(axis=0), np.float64)
+
+
+def _passed(
+    row: Mapping[str, float], tables: Mapping[str, Sequence[Answer]]
+) -> dict[str, float]:
+    """The states behind a listed step: each weighted answer of each weighted state."""
+    following: dict[str, float] = defaultdict(float)
+    for value, weight in row.items():
+        for answer in tables[value]:
+            following[answer.value] += weight * answer.probability
+    return following
+
+
+def _drawn(row: Mapping[str, float], point: float) -> str:
+    """The value of weighted ones at a point between 0 and 1 of their cumulated weight."""
+    cumulated = np.cumsum(list(row.values()))
+    return list(row)[int(np.searchsorted(cumulated, point * cumulated[-1], side="right"))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,15 +343,18 @@ class PlannedStep:
     """One step of a draw: its conditional, and the variable the previous answer is bound to."""
 
     conditional: Conditional
-    reads: str | None
+    reads: str
 
-    def bind_nothing(self) -> Conditional:
-        """The conditional of a first step."""
-        return self.conditional
+    @property
+    def is_listed(self) -> bool:
+        """Whether all answers can be listed, those of a closed variable."""
+        corpus = schema(self.conditional.corpus)
+        return corpus.variable(self.conditional.variable).kind == "closed"
 
-    def bind_value(self, value: str) -> Conditional:
-        """The conditional once the previous step's answer is known."""
-        assert self.reads is not None
+    def bind(self, value: str | None) -> Conditional:
+        """The conditional once the previous step's answer is known; a first step has none."""
+        if value is None:
+            return self.conditional
         return self.conditional.bind(Binding(self.reads, value))
 
 
@@ -268,7 +389,7 @@ def plan(query: Draw, data: str | None = None) -> list[PlannedStep]:
         if index == 0 and data is not None:
             if reads == answer:
                 raise CandorError(f"'{answer}' is both the data and what is asked.")
-            conditional = conditional.bind(Binding(reads, data))
+            conditional = conditional.bind(corpus.spelled(Binding(reads, data)))
         steps.append(PlannedStep(conditional, reads))
         previous = answer
     return steps

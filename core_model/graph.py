@@ -7,7 +7,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 from core_model.errors import InvalidQuery, UnknownName
@@ -31,6 +31,7 @@ class Variable:
 
     kind: `closed` is a small fixed set, `enumerable` a large listed set outside which other
     strings are possible, `open` free text. `numeric`: the values are written numbers.
+    `spelling`: what a person may write for a value, as the corpus writes it ("girl", "emma").
     """
 
     name: str
@@ -38,6 +39,7 @@ class Variable:
     values: tuple[str, ...] = ()
     numeric: bool = False
     doc: str = ""
+    spelling: Callable[[str], str] = field(default=str, compare=False)
 
     @property
     def is_coded(self) -> bool:
@@ -98,17 +100,25 @@ class Schema:
                 raise self._unknown_value(variable, binding.value)
 
     def resolve(self, query: AnyQuery) -> AnyQuery:
-        """The same query with every closed value in the corpus's own spelling, checked.
+        """The same query with every listed value in the corpus's own spelling, checked.
 
-        Letter case, accents, a last name alone ("Lincoln"), abbreviated words ("A. Lincoln") and
-        initials ("FDR") are understood. Raises UnknownName for an ambiguous value, naming the
-        candidates, and whatever `check` raises.
+        Letter case, accents, a last name alone ("Lincoln"), abbreviated words ("A. Lincoln"),
+        initials ("FDR") and a plural ("Republicans") are understood. Raises UnknownName for an
+        ambiguous value, naming the candidates, and whatever `check` raises.
         """
         self._check_shape(query)
-        spelled: dict[str, tuple[Binding, ...]] = {"given": self._spelled(query.given)}
+        spelled = {"given": tuple(map(self.spelled, query.given))}
         if isinstance(query, Probability):
-            spelled["event"] = self._spelled(query.event)
+            spelled["event"] = tuple(map(self.spelled, query.event))
         return replace(query, **spelled)  # type: ignore[arg-type]
+
+    def spelled(self, binding: Binding) -> Binding:
+        """The binding in the corpus's own spelling. Raises UnknownName."""
+        variable = self.variable(binding.variable)
+        value = variable.spelling(binding.value)
+        if variable.kind == "closed" and value not in variable.values:
+            value = self._closed_value(variable, value)
+        return Binding(binding.variable, value)
 
     def _check_shape(self, query: Query) -> None:
         if query.corpus not in (None, self.corpus):
@@ -119,6 +129,11 @@ class Schema:
             self.variable(binding.variable)
         asked = self._asked(query)
         if isinstance(query, Draw):
+            for step in query.steps:
+                if step.notion is not None and step.relation not in self.relations:
+                    raise InvalidQuery(
+                        f"'{step.relation}' is read under no notion: leave '~{step.notion}' out."
+                    )
             # In a chain, a later step may ask again for what the first one was given.
             asked = asked[:1]
         for name in asked:
@@ -172,15 +187,6 @@ class Schema:
                     f"neither. {self.corpus} has: {', '.join(coded) or 'none'}."
                 )
 
-    def _spelled(self, bindings: Sequence[Binding]) -> tuple[Binding, ...]:
-        def spelled(binding: Binding) -> Binding:
-            variable = self.variable(binding.variable)
-            if variable.kind != "closed" or binding.value in variable.values:
-                return binding
-            return Binding(binding.variable, self._closed_value(variable, binding.value))
-
-        return tuple(map(spelled, bindings))
-
     def _closed_value(self, variable: Variable, given: str) -> str:
         if variable.numeric:
             return self._numeric_value(variable, given)
@@ -233,8 +239,13 @@ def _bindings(query: Query) -> tuple[Binding, ...]:
 
 
 def _matches(given: str, values: Sequence[str]) -> list[str]:
-    """The values that the text may stand for, by the first reading that any value satisfies."""
+    """The values that the text, or its singular, may stand for."""
     text = _folded(given)
+    return _readings(text, values) or _readings(text.removesuffix("s"), values)
+
+
+def _readings(text: str, values: Sequence[str]) -> list[str]:
+    """The values that satisfy the first reading of the text that any of them does."""
     words = re.findall(r"\w+", text)
     if not words:
         return []
@@ -252,7 +263,10 @@ def _matches(given: str, values: Sequence[str]) -> list[str]:
         ]
     for reading in readings:
         if found := [value for value in values if reading(_folded(value))]:
-            return found
+            # "Democrat" is a Democratic before it is a Democratic-Republican.
+            shortest = min(found, key=len)
+            is_begun = all(_folded(value).startswith(_folded(shortest)) for value in found)
+            return [shortest] if is_begun else found
     return []
 
 

@@ -30,11 +30,15 @@ TAIL_TOKENS = 120
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Log-probabilities of answers, the most probable first; the entropy of all, nats."""
+    """Log-probabilities of answers, the most probable first; the entropy of all, nats.
+
+    n: paths drawn for the part of the entropy that was not enumerated, 0 where there was none.
+    """
 
     log_p: dict[str, float]
     entropy: float
     stderr: float
+    n: int
 
 
 @dataclass(slots=True)
@@ -51,7 +55,9 @@ class _Paths:
     entropy: float = 0.0
 
 
-def search(reader: Reader, wire: Wire, prompt: Prompt, top: int | None) -> Found:
+def search(
+    reader: Reader, wire: Wire, prompt: Prompt, top: int | None, rng: np.random.Generator
+) -> Found:
     """The `top` answers; without it up to LISTED, or as many as cover COVERED of the mass.
 
     An answer counts under its own spelling in tokens, as when its probability is asked. The
@@ -68,9 +74,9 @@ def search(reader: Reader, wire: Wire, prompt: Prompt, top: int | None) -> Found
             break
         for path, following in zip(best, reader.follow(prompt, best), strict=True):
             _follow(paths, wire, path, following)
-    tail, error = _tail(reader, wire, prompt, paths, np.random.default_rng(0))
+    tail, error = _tail(reader, wire, prompt, paths, rng)
     order = sorted(paths.answers.items(), key=lambda item: (-item[1], item[0]))[:wanted]
-    return Found(dict(order), paths.entropy + tail, error)
+    return Found(dict(order), paths.entropy + tail, error, TAIL_PATHS if error else 0)
 
 
 def entropy(log_p: Tensor) -> float:

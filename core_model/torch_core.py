@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from core_model import corpora, notation
-from core_model.core import Answer, Conditional, Core, Distribution
+from core_model.core import Answer, Conditional, Core, Distribution, refuse_open
 from core_model.corpora import schema
 from core_model.decoder import Decoder
 from core_model.errors import CandorError
@@ -75,11 +75,7 @@ class TorchCore(Core):
         printed = notation.format(
             Draw(conditional.corpus, (Step(conditional.variable),), _short(conditional))
         )
-        if variable.kind == "open":
-            raise CandorError(
-                f"'{conditional.variable}' is free text: its answers can only be sampled. "
-                "Use --method sampled."
-            )
+        refuse_open(variable)
         if variable.kind == "enumerable":
             return self._search(conditional, top, printed)
         log_p = self._closed(conditional)
@@ -218,11 +214,13 @@ class TorchCore(Core):
 
     def _search(self, conditional: Conditional, top: int | None, printed: str) -> Distribution:
         """The most probable answers of an enumerable variable."""
-        prompt = self._reader.prompt(self._prompt(conditional))
-        found = search(self._reader, self._wire, prompt, top)
+        tokens = self._prompt(conditional)
+        # The same query has the same error each time, and those of different ones are independent.
+        rng = np.random.default_rng(tokens)
+        found = search(self._reader, self._wire, self._reader.prompt(tokens), top, rng)
         answers = tuple(Answer(text, float(np.exp(v))) for text, v in found.log_p.items())
         listed = min(sum(a.probability for a in answers), 1.0)
-        return Distribution(printed, "exact", answers, listed, found.entropy, found.stderr, 0)
+        return Distribution(printed, "exact", answers, listed, found.entropy, found.stderr, found.n)
 
 
 def _document_first(conditional: Conditional) -> Conditional:

@@ -11,11 +11,18 @@ import pytest
 from scipy import stats
 
 from core_model import corpora, notation
-from core_model.core import Conditional, Core
+from core_model.core import (
+    CHAIN_SAMPLES,
+    Conditional,
+    Core,
+    Distribution,
+    from_weights,
+    jackknife,
+)
 from core_model.errors import CandorError, EmptySupport, InvalidQuery, UnknownName
 from core_model.notation import Binding, Correlation, Draw, Entropy, MutualInformation, Probability
 from tests import toy
-from tools import joint, measures
+from tools import distributions, joint, measures
 
 CONDITIONALS = [
     Conditional("weather", "sky"),
@@ -257,6 +264,72 @@ def test_a_chain_through_free_text_is_sampled_and_says_so(core: Core) -> None:
     assert found.listed_mass == pytest.approx(1.0)
 
 
+def names_of_the_years_of(core: Core, name: str) -> dict[str, float]:
+    """p(name') along `year; name`, by hand: Σ_year p(year | name) p(name' | year)."""
+    mixture: dict[str, float] = defaultdict(float)
+    for year in core.distribution_of(Conditional("names", "year", (Binding("name", name),))).answers:
+        given = (Binding("year", year.value),)
+        for other in core.distribution_of(Conditional("names", "name", given)).answers:
+            mixture[other.value] += year.probability * other.probability
+    return mixture
+
+
+@pytest.mark.parametrize("top", [1, 3, None])
+def test_the_answers_of_a_chain_are_those_of_the_mixture(core: Core, top: int | None) -> None:
+    """An answer that leads in no state may lead in their mixture; cut or not, p is the same."""
+    truth = names_of_the_years_of(core, "Leslie")
+    ranked = sorted(truth, key=lambda name: (-truth[name], name))
+    query = draw("names: year; year^-1")
+    found = core.distribution(query, data="Leslie", top=top, rng=np.random.default_rng(5))
+    assert [a.value for a in found.answers][:3] == ranked[:3][:top]
+    assert {a.value: a.probability for a in found.answers} == pytest.approx(
+        {a.value: truth[a.value] for a in found.answers}
+    )
+    entropy = -sum(p * math.log(p) for p in truth.values())
+    assert abs(found.entropy_nats - entropy) <= 4 * found.entropy_stderr
+    assert (found.method, found.n) == ("exact", CHAIN_SAMPLES)
+    log_p = core.log_prob(query, ranked, data="Leslie")
+    assert np.exp(log_p) == pytest.approx([truth[name] for name in ranked])
+
+
+def test_the_entropy_over_drawn_states_has_no_bias(core: Core) -> None:
+    """Along `text; sky` it is H(sky): over 40 runs the mean lies within its own error."""
+    truth = -sum(p * math.log(p) for p in toy.SKY.values())
+    runs = [
+        core.distribution(draw("weather: text; sky"), rng=np.random.default_rng(seed))
+        for seed in range(40)
+    ]
+    errors = np.array([run.entropy_nats - truth for run in runs])
+    stated = float(np.mean([run.entropy_stderr for run in runs]))
+    assert abs(errors.mean()) <= 3 * stated / math.sqrt(len(runs))
+    assert 0.6 * stated < errors.std(ddof=1) < 1.6 * stated
+
+
+def test_a_jackknife_of_a_mean_is_the_mean_and_its_error() -> None:
+    rows = np.random.default_rng(0).normal(size=(50, 1))
+    value, error = jackknife(lambda mean: float(mean[0]), rows)
+    assert value == pytest.approx(rows.mean())
+    assert error == pytest.approx(rows.std(ddof=1) / math.sqrt(50))
+
+
+@pytest.mark.parametrize(
+    ("query", "data"), [("names: name", None), ("names: year; year^-1", "Emma")]
+)
+def test_the_entropy_of_few_samples_has_no_bias(core: Core, query: str, data: str | None) -> None:
+    """Counts of 20 names alone would give some 0.2 nats less than there are."""
+    asked = draw(query)
+    truth = core.distribution(asked, data).entropy_nats
+    if data is not None:
+        mixture = names_of_the_years_of(core, data)
+        truth = -sum(p * math.log(p) for p in mixture.values())
+    runs = [
+        distributions.sampled(core, asked, data, 20, np.random.default_rng(seed))[0]
+        for seed in range(60)
+    ]
+    errors = np.array([run.entropy_nats - truth for run in runs])
+    assert abs(errors.mean()) <= 4 * errors.std(ddof=1) / math.sqrt(len(runs))
+
+
 def test_a_relation_reads_its_document_and_its_inverse_writes_one(core: Core) -> None:
     forward = core.distribution(draw("names: sex"), data="Jennifer")
     assert forward.probability_of("female") == 1.0
@@ -455,6 +528,26 @@ def test_information_of_free_text_by_samples(core: Core) -> None:
         assert abs(found.value - true) <= 4 * found.stderr
         assert found.n == joint.SAMPLES_OF_TEXT
         assert found.unit == "nats"
+
+
+class Contradicting(toy.ToyCore):
+    """Draws words as the tables say, and reads the same sky off every one of them."""
+
+    def distribution_of(self, conditional: Conditional, top: int | None = None) -> Distribution:
+        if conditional.variable == "sky" and conditional.given:
+            return from_weights("weather: sky", "exact", {"clear": 0.9, "cloudy": 0.1}, 0)
+        return super().distribution_of(conditional, top)
+
+
+def test_what_never_changes_tells_nothing_whatever_the_prior(core: Core) -> None:
+    """KL(p(sky | word) ‖ p(sky)) is not 0 here, yet no word tells anything of the sky."""
+    contradicting = Contradicting(toy.weather())
+    for other in ("word", "text"):
+        query = MutualInformation("weather", ("sky",), (other,))
+        found = measures.mutual_information_sampled(
+            contradicting, query, np.random.default_rng(1)
+        )
+        assert (found.value, found.stderr) == pytest.approx((0.0, 0.0), abs=1e-9)
 
 
 def test_none_among_the_samples_is_not_certainty(core: Core) -> None:

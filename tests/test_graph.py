@@ -173,6 +173,11 @@ ERRORS: list[tuple[str, type[CandorError], str]] = [
     ("I(party; year, party)", InvalidQuery, "'party' is on both sides of I: keep it on one side."),
     ("corr(year, year)", InvalidQuery, "corr takes two different variables, not 'year' twice."),
     (
+        "author~plain",
+        InvalidQuery,
+        "'author' is read under no notion: leave '~plain' out.",
+    ),
+    (
         "corr(party, year)",
         InvalidQuery,
         (
@@ -210,6 +215,8 @@ def test_refuses_in_one_line(text: str, kind: type[CandorError], message: str) -
         ("party | author=FDR", "party | author=Franklin D. Roosevelt"),
         ("party | author=coln", "party | author=Abraham Lincoln"),
         ("author | party=democratic", "author | party=Democratic"),
+        ("author | party=Democrat", "author | party=Democratic"),
+        ("author | party=Republicans", "author | party=Republican"),
         ("names: sex | name=jennifer", "names: sex | name=jennifer"),
     ],
 )

@@ -63,7 +63,7 @@ def test_free_text_is_drawn(core: Core) -> None:
 
 
 def test_the_entropy_of_drawn_text_comes_from_its_log_probabilities(core: Core) -> None:
-    out = run_query(core, "weather: text | sky=clear", None, 400, "sampled", 0)
+    out = run_query(core, "weather: text | sky=clear", None, 64, "sampled", 0)
     true = -sum(p * math.log(p) for p in toy.TEXT["clear"].values())
     assert abs(out["entropy_nats"] - true) <= 4 * out["entropy_stderr"]
 
@@ -110,7 +110,13 @@ def test_a_measure_that_cannot_be_enumerated_is_sampled(core: Core) -> None:
     [
         ("names: name", {"method": "asked"}, "asked is not available for this core yet"),
         ("names: name", {"method": "guess"}, "Unknown method 'guess'"),
-        ("names: name", {"top": 0}, "At least one"),
+        ("names: name", {"top": 0}, "Between 1 and 1000"),
+        ("names: name", {"top": 5000}, "Between 1 and 1000"),
+        ("weather: text", {"top": 65}, "At most 64 texts"),
+        ("names: name", {"seed": -1}, "A seed is 0 or more"),
+        ("names: year^-1", {"data": "85"}, "year=85 is outside names"),
+        ("names: year^-1", {"data": "85", "method": "data"}, "year=85 is outside names"),
+        ("names: name~short", {}, "under no notion"),
         ("name", {}, "Which corpus?"),
         ("H(name)", {}, "Which corpus?"),
         ("names: ", {}, "stops at character"),

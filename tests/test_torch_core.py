@@ -121,7 +121,7 @@ def test_a_closed_distribution_is_the_softmax_of_its_values(core: TorchCore) -> 
 def test_a_prompt_that_is_kept_gives_the_same_numbers() -> None:
     """Asked again, asked behind others that begin alike, and asked after it was dropped."""
     core = fresh()
-    known = [("sky", "clear"), ("wind", "0"), ("text", "It rained."), ("sky", "cloudy")]
+    known = [("text", "It rained."), ("sky", "clear"), ("wind", "0"), ("sky", "cloudy")]
     asked = [
         Conditional("weather", "word", tuple(Binding(*pair) for pair in known[:n]))
         for n in (3, 1, 2, 0, 4, 3)
@@ -132,6 +132,16 @@ def test_a_prompt_that_is_kept_gives_the_same_numbers() -> None:
     for conditional in asked:
         alone = [plain(tiny.wire().prompt(conditional), tiny.wire().answer(a)) for a in ANSWERS[:2]]
         assert core.log_prob_of(conditional, ANSWERS[:2]) == pytest.approx(alone, abs=SAME)
+
+
+def test_a_document_is_read_first_wherever_it_is_given(core: TorchCore) -> None:
+    """As in every training row; the order of the labels stays as it is given."""
+    text, sky, wind = Binding("text", "It rained."), Binding("sky", "clear"), Binding("wind", "0")
+    first = core.log_prob_of(Conditional("weather", "word", (text, sky, wind)), ANSWERS)
+    for given in ((sky, text, wind), (sky, wind, text)):
+        assert (core.log_prob_of(Conditional("weather", "word", given), ANSWERS) == first).all()
+    other = core.log_prob_of(Conditional("weather", "word", (text, wind, sky)), ANSWERS)
+    assert (other != first).all()
 
 
 def test_half_precision_changes_little(core: TorchCore) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core_model import corpora, notation
-from core_model.core import Conditional, Core, Distribution, from_weights
+from core_model.core import Conditional, Core, Distribution, from_weights, refuse_open
 from core_model.corpora.base import Corpus, Record, Split
 from core_model.errors import CandorError, EmptySupport
 from core_model.graph import Schema, Variable
@@ -94,10 +94,7 @@ class ToyCore(Core):
         return [values[place] for place in rng.choice(len(values), size=n, p=p / p.sum())]
 
     def distribution_of(self, conditional: Conditional, top: int | None = None) -> Distribution:
-        if self._schema(conditional.corpus).variable(conditional.variable).kind == "open":
-            raise CandorError(
-                f"'{conditional.variable}' is free text and has no list of answers: sample it."
-            )
+        refuse_open(self._schema(conditional.corpus).variable(conditional.variable))
         bindings = notation.format_bindings(conditional.given)
         query = f"{conditional.corpus}: {conditional.variable}"
         query += f" | {bindings}" if bindings else ""

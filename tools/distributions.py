@@ -9,7 +9,16 @@ from dataclasses import replace
 import numpy as np
 
 from core_model import notation
-from core_model.core import Core, Distribution, Estimate, entropy_error, from_weights, plan
+from core_model.core import (
+    Core,
+    Distribution,
+    Estimate,
+    entropy_error,
+    entropy_of,
+    from_weights,
+    jackknife,
+    plan,
+)
 from core_model.corpora import schema
 from core_model.errors import CandorError, EmptySupport
 from core_model.graph import Kind
@@ -42,20 +51,24 @@ def sampled(
 ) -> tuple[Distribution, tuple[str, ...]]:
     """n samples, and their counts as a distribution.
 
-    Its entropy is that of the counts, -Σ p log p; for free text of one step it is the mean of
-    -log p over the samples, since no text comes twice.
+    Its entropy is the mean of -log p over the samples, with stderr = sd / sqrt(n): that of the
+    counts would be too small, since most of what is possible is never drawn. A chain that ends
+    in a closed variable has the entropy of the counts, corrected by the jackknife.
     """
     values = core.sample(query, n, rng, data)
     counts = from_weights(
         notation.format(query), "sampled", {v: float(c) for v, c in Counter(values).items()}, n
     )
-    error = entropy_error([a.probability for a in counts.answers], n)
-    counts = replace(counts, entropy_stderr=error)
-    if answer_kind(query, data) == "open" and len(query.steps) == 1:
-        surprise = -core.log_prob(query, values, data)
-        spread = float(surprise.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
-        counts = replace(counts, entropy_nats=float(surprise.mean()), entropy_stderr=spread)
-    return counts, tuple(values)
+    distinct = list(dict.fromkeys(values))
+    places = np.array([distinct.index(value) for value in values])
+    if n > 1 and len(query.steps) > 1 and answer_kind(query, data) == "closed":
+        value, error = jackknife(entropy_of, np.eye(len(distinct))[places])
+        return replace(counts, entropy_nats=max(value, 0.0), entropy_stderr=error), tuple(values)
+    surprise = -core.log_prob(query, distinct, data, rng)[places]
+    error = float(surprise.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
+    return replace(
+        counts, entropy_nats=float(surprise.mean()), entropy_stderr=error
+    ), tuple(values)
 
 
 def counted(query: Draw, data: str | None) -> Distribution:
@@ -67,7 +80,7 @@ def counted(query: Draw, data: str | None) -> Distribution:
     conditionals = plan(query, data)
     if len(conditionals) > 1:
         raise NoSuchMethod("The data are not counted along a chain. Ask one relation at a time.")
-    conditional = conditionals[0].bind_nothing()
+    conditional = conditionals[0].bind(None)
     corpus = conditional.corpus
     counts = joint.counted(corpus, [conditional.variable], conditional.given)
     n = round(sum(counts.values()))

@@ -8,13 +8,14 @@ enumerated. A method that a measure does not have raises `NoSuchMethod`.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core_model.core import Conditional, Core, Estimate, entropy_error
+from core_model.core import Conditional, Core, Estimate, entropy_error, entropy_of, jackknife
 from core_model.corpora import schema
 from core_model.errors import CandorError, EmptySupport
 from core_model.graph import Variable
@@ -152,8 +153,7 @@ def entropy_data(core: Core, query: Entropy, rng: np.random.Generator) -> Estima
 
 
 def _entropy(shares: Mapping[Values, float]) -> float:
-    p = np.asarray([share for share in shares.values() if share > 0])
-    return float(abs(-(p * np.log(p)).sum()))  # abs: the entropy of a certainty is 0, not -0
+    return entropy_of(np.asarray(list(shares.values())))
 
 
 def _mean(values: NDArray[np.float64], counts: Sequence[float]) -> Estimate:
@@ -181,9 +181,12 @@ def mutual_information_exact(
 def mutual_information_sampled(
     core: Core, query: MutualInformation, rng: np.random.Generator
 ) -> Estimate:
-    """I = E_y KL(p(x|y) ‖ p(x)) in nats over samples x ~ p(x), y ~ p(y|x); x is closed.
+    """I = H(Σ_y p(y) p(x|y)) - Σ_y p(y) H(p(x|y)) in nats, over samples y; x is closed.
 
-    stderr = sd / sqrt(n). y, which may be free text, is the side whose samples cost more.
+    The joint is that of y as drawn, x ~ p(x) and y ~ p(y|x), and of x as inferred from y: of one
+    joint alone is I never negative and never more than H(x). The mean over samples makes the
+    first entropy too small, which the jackknife corrects; so is its standard error found. y,
+    which may be free text, is the side whose samples cost more.
     """
     corpus = corpus_of(query)
     closed = [side for side in (query.left, query.right) if joint.are_closed(corpus, side)]
@@ -196,15 +199,19 @@ def mutual_information_sampled(
     y = query.right if x == query.left else query.left
     n = joint.n_samples(corpus, y)
     draws = joint.draw(core, corpus, x + y, query.given, n, rng)
-    prior = joint.table(core, corpus, x, query.given)
-    counts: dict[Values, float] = {}
+    counts: Counter[Values] = Counter()
     for values, count in draws.items():
-        counts[values[len(x) :]] = counts.get(values[len(x) :], 0) + count
-    gains = [
-        _kl(joint.table(core, corpus, x, query.given + joint.bind(y, values)), prior)
-        for values in counts
+        counts[values[len(x) :]] += count
+    tables = [
+        joint.table(core, corpus, x, query.given + joint.bind(y, values)) for values in counts
     ]
-    return _mean(np.asarray(gains), list(counts.values()))
+    cells = list(dict.fromkeys(cell for table in tables for cell in table))
+    posteriors = np.array([[table.get(cell, 0.0) for cell in cells] for table in tables])
+    inner = np.array([entropy_of(p) for p in posteriors])
+    # The last column is the entropy of its row, so that both terms are of the mean row.
+    rows = np.repeat(np.column_stack([posteriors, inner]), list(counts.values()), axis=0)
+    value, error = jackknife(lambda mean: entropy_of(mean[:-1]) - float(mean[-1]), rows)
+    return Estimate("sampled", max(value, 0.0), error, n, "nats")
 
 
 def mutual_information_data(
@@ -244,15 +251,6 @@ def _information(table: Mapping[Values, float], left: int) -> float:
 def _information_variance(table: Mapping[Values, float], left: int) -> float:
     p, ratio = _ratios(table, left)
     return max(float((p * ratio**2).sum() - (p * ratio).sum() ** 2), 0.0)
-
-
-def _kl(posterior: Mapping[Values, float], prior: Mapping[Values, float]) -> float:
-    """KL(posterior ‖ prior) in nats; a value the prior lacks counts as having 1e-12 there."""
-    return sum(
-        p * math.log(p / max(prior.get(values, 0.0), 1e-12))
-        for values, p in posterior.items()
-        if p > 0
-    )
 
 
 # --- correlation --------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ from tools import distributions, joint, measures, summaries
 from tools.joint import NoSuchMethod
 from tools.registry import ContextMethod
 
+MOST_LISTED = 1000
+
 
 def run_query(
     core: Core,
@@ -43,8 +45,10 @@ def run_query(
         raise CandorError(
             f"Unknown method '{method[:40]}'. There are: exact, sampled, asked, data, all."
         )
-    if top is not None and top < 1:
-        raise CandorError(f"At least one answer must be listed, not {top}.")
+    if top is not None and not 1 <= top <= MOST_LISTED:
+        raise CandorError(f"Between 1 and {MOST_LISTED} answers can be listed, not {top}.")
+    if seed < 0:
+        raise CandorError(f"A seed is 0 or more, not {seed}.")
     query = joint.resolve(notation.parse(query_text))
     rng = np.random.default_rng(seed)
     head = {"query": notation.format(query)}
@@ -78,6 +82,8 @@ def draws(
     if method == "data":
         return [distributions.counted(query, data).top(_listed(query, data, top))]
     kind = distributions.answer_kind(query, data)
+    if kind == "open" and (top or 0) > joint.SAMPLES_OF_TEXT:
+        raise CandorError(f"At most {joint.SAMPLES_OF_TEXT} texts are drawn at once, not {top}.")
     n = (top or distributions.TEXTS) if kind == "open" else joint.SAMPLES
     found: list[Distribution] = []
     if method != "sampled" and kind != "open":

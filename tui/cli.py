@@ -147,7 +147,7 @@ def ask(
     batch: Annotated[
         bool, typer.Option("--batch", help="Each line of standard input is a conversation.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of everything drawn at random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything drawn at random.")] = 0,
     goals: Annotated[
         str | None, typer.Option(help="Goals by name, or changes as '+brief -calibrated'.")
     ] = None,
@@ -210,9 +210,9 @@ def query(
     data: Annotated[
         str | None, typer.Option(help="What the first relation reads; - is standard input.")
     ] = None,
-    top: Annotated[int | None, typer.Option(help="How many answers to list.")] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="How many answers to list.")] = None,
     method: Annotated[str, typer.Option(help="exact, sampled, asked, data or all.")] = "exact",
-    seed: Annotated[int, typer.Option(help="Seed of everything drawn at random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything drawn at random.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     batch: Annotated[
         str | None,

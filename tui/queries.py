@@ -37,12 +37,19 @@ def as_text(result: dict[str, Any]) -> str:
         body = "\n\n".join(answer.value for answer in shown.answers)
         return plain(_head(result)) + "\n" + body
     lines = chart(found[0], found[1], WIDTH, rows) if rows else []
-    note = (
-        f"{shown.method} · listed {shown.listed_mass:.1%} · entropy {shown.entropy_nats:.3f} nats"
-        + (f" ± {shown.entropy_stderr:.2g}" if shown.entropy_stderr else "")
-        + (f" · n = {shown.n:,}" if shown.n else "")
+    notes = [line for each in every for line in wrap_muted(_note(each), WIDTH)]
+    return plain([*_head(result), *lines, (), *notes])
+
+
+def _note(found: dict[str, Any]) -> str:
+    """How a distribution was found, and what it comes to as a whole."""
+    listed, entropy = f"{found['listed_mass']:.1%}", f"{found['entropy_nats']:.3f} nats"
+    error, n = found.get("entropy_stderr", 0.0), found.get("n", 0)
+    return (
+        f"{found['method']} · listed {listed} · entropy {entropy}"
+        + (f" ± {error:.2g}" if error else "")
+        + (f" · n = {n:,}" if n else "")
     )
-    return plain([*_head(result), *lines, (), *wrap_muted(note, WIDTH)])
 
 
 def _head(result: dict[str, Any]) -> list[Any]:

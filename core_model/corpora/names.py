@@ -22,16 +22,10 @@ SEXES = ("female", "male")
 FIRST_YEAR, LAST_YEAR = 1880, 2017
 YEARS = tuple(str(year) for year in range(FIRST_YEAR, LAST_YEAR + 1))
 
-SCHEMA = Schema(
-    corpus="names",
-    document="name",
-    variables=(
-        Variable("name", "enumerable", (), False, "a given name"),
-        Variable("sex", "closed", SEXES, False, "sex registered at birth"),
-        Variable("year", "closed", YEARS, True, "year of birth"),
-    ),
-    doc="US births by given name, sex and year, 1880 to 2017 (Social Security counts)",
-)
+_SEX_OF = {
+    **dict.fromkeys(("girl", "girls", "woman", "women", "females"), "female"),
+    **dict.fromkeys(("boy", "boys", "man", "men", "males"), "male"),
+}
 
 
 def held_out_year(year: int) -> bool:
@@ -39,10 +33,34 @@ def held_out_year(year: int) -> bool:
     return year % 10 == 5
 
 
+def _sex(text: str) -> str:
+    return _SEX_OF.get(text.casefold(), text)
+
+
 class Names(Corpus):
     """The table of births, as a dense count array over (sex, year, name)."""
 
-    schema = SCHEMA
+    @cached_property
+    def schema(self) -> Schema:  # type: ignore[override]
+        """Names are listed by the data, and other strings are possible."""
+        return Schema(
+            corpus="names",
+            document="name",
+            variables=(
+                Variable("name", "enumerable", (), False, "a given name", self.spelled),
+                Variable("sex", "closed", SEXES, False, "sex registered at birth", _sex),
+                Variable("year", "closed", YEARS, True, "year of birth"),
+            ),
+            doc="US births by given name, sex and year, 1880 to 2017 (Social Security counts)",
+        )
+
+    def spelled(self, name: str) -> str:
+        """A name as the data write it, "emma" as Emma; one that they lack stays as it is."""
+        return self._by_folded.get(name.casefold(), name) if name not in self.codes else name
+
+    @cached_property
+    def _by_folded(self) -> Mapping[str, str]:
+        return {name.casefold(): name for name in self.listed}
 
     @cached_property
     def _columns(self) -> tuple[NDArray[np.int64], ...]:
