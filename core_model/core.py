@@ -110,7 +110,7 @@ def from_weights(
     return Distribution(query, method, answers, 1.0, entropy, entropy_stderr, n)
 
 
-def entropy_error(probabilities: Sequence[float], n: int) -> float:
+def entropy_error(probabilities: Sequence[float], n: float) -> float:
     """Standard error of a plug-in entropy, sqrt(Var[-log p] / n) nats (delta method)."""
     p = np.asarray([q for q in probabilities if q > 0])
     surprise = -np.log(p)
@@ -321,9 +321,7 @@ class _States:
         return np.asarray(self.weights.mean(axis=0), np.float64)
 
 
-def _passed(
-    row: Mapping[str, float], tables: Mapping[str, Sequence[Answer]]
-) -> dict[str, float]:
+def _passed(row: Mapping[str, float], tables: Mapping[str, Sequence[Answer]]) -> dict[str, float]:
     """The states behind a listed step: each weighted answer of each weighted state."""
     following: dict[str, float] = defaultdict(float)
     for value, weight in row.items():

@@ -65,7 +65,8 @@ class Schema:
     """The variables of a corpus; `document` is the one that a relation reads by default.
 
     Each variable is also the relation that reads it off the document. `relations` are further
-    ones, such as paraphrase, that turn a document into another.
+    ones, such as paraphrase, that turn a document into another. Records that agree in all of
+    `unit` were drawn together, as the passages of one address were; without it each alone.
     """
 
     corpus: str
@@ -73,6 +74,7 @@ class Schema:
     variables: tuple[Variable, ...]
     doc: str = ""
     relations: tuple[str, ...] = ()
+    unit: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

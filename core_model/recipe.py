@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -36,12 +37,19 @@ class TaskEntry(BaseModel):
     options: dict[str, Any] = {}
 
     def make(self, wire: Wire) -> Task:
-        """The task; raises CandorError when the source can't be imported."""
+        """The task; raises CandorError when the source or its options are not what there is."""
         module, _, name = self.source.partition(":")
         try:
             factory: Callable[..., Task] = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError, ValueError) as error:
             raise CandorError(f"Task '{self.name}': no {self.source} ({error}).") from error
+        try:
+            inspect.signature(factory).bind(wire, **self.options)
+        except TypeError as error:
+            takes = ", ".join(list(inspect.signature(factory).parameters)[1:]) or "none"
+            raise CandorError(
+                f"Task '{self.name}': {error}. Options of {self.source}: {takes}."
+            ) from error
         return factory(wire, **self.options)
 
 

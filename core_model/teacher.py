@@ -7,6 +7,8 @@ posterior never comes from a classifier that saw the passage's own address. Hint
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,16 +23,22 @@ FOLDS = 5
 def author_posteriors(
     records: Sequence[Record], authors: Sequence[str], cache: str
 ) -> NDArray[np.float32]:
-    """(n_records, n_authors) out-of-fold posterior over authors, kept in the file `cache`."""
+    """(n_records, n_authors) out-of-fold posterior over authors, kept in the file `cache`.
+
+    The file is used again for the same passages and authors only.
+    """
     path = Path(cache)
+    said = [*authors, *(f"{r.values['author']}\t{r.values['text']}" for r in records)]
+    key = hashlib.sha256("\n".join(said).encode()).hexdigest()
     if path.exists():
-        stored: NDArray[np.float32] = np.load(path)
-        if stored.shape == (len(records), len(authors)):
-            return stored
+        with contextlib.suppress(OSError, ValueError, KeyError), np.load(path) as stored:
+            if str(stored["key"]) == key:
+                posteriors: NDArray[np.float32] = stored["posteriors"]
+                return posteriors
     made = _fit(records, authors)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".new.npy")
-    np.save(temporary, made)
+    temporary = path.with_suffix(".new.npz")
+    np.savez(temporary, key=key, posteriors=made)
     temporary.replace(path)
     return made
 

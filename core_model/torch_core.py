@@ -30,7 +30,8 @@ from core_model.wire import Wire
 BLOCK_TOKENS = 512
 HEAD_ROWS = 256
 PROMPT_LIMIT = 2048
-ANSWER_LIMIT = 120
+ANSWER_LIMIT = 200
+"""Tokens of an answer; the longest passage of 60 words has 182."""
 
 
 class TorchCore(Core):

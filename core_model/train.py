@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from core_model.adapter import save_adapter, with_adapter
+from core_model.base_files import BaseFiles
 from core_model.decoder import Decoder, DecoderShape
 from core_model.errors import CandorError
 from core_model.likelihood import batches, row_losses
@@ -39,7 +41,7 @@ def train(
     optimizer = torch.optim.AdamW(
         decoder.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
     )
-    first = _resume(out, decoder, optimizer)
+    first = _resume(recipe, out, decoder, optimizer)
     if first == 0 and (out / "log.jsonl").exists():
         (out / "log.jsonl").unlink()
     with (out / "log.jsonl").open("a", encoding="utf-8") as log:
@@ -56,7 +58,7 @@ def train(
                 " ".join(f"{k}={v['loss']:.3f}" for k, v in row["tasks"].items())
             )
             if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
-                _checkpoint(out, decoder, optimizer, step + 1)
+                _checkpoint(recipe, out, decoder, optimizer, step + 1)
                 facts = {"recipe": recipe.name, "seed": str(recipe.seed), "steps": str(step + 1)}
                 save_adapter(decoder, out, facts)
 
@@ -98,21 +100,39 @@ def _step(
     }
 
 
-def _checkpoint(out: Path, decoder: Decoder, optimizer: torch.optim.Optimizer, step: int) -> None:
+def _checkpoint(
+    recipe: Recipe, out: Path, decoder: Decoder, optimizer: torch.optim.Optimizer, step: int
+) -> None:
     temporary = out / "checkpoint.new"
-    state = {"step": step, "parameters": decoder.state_dict(), "optimizer": optimizer.state_dict()}
+    state = {
+        "recipe": recipe.model_dump_json(),
+        "step": step,
+        "parameters": decoder.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
     torch.save(state, temporary)
     temporary.replace(out / "checkpoint.pt")
 
 
-def _resume(out: Path, decoder: Decoder, optimizer: torch.optim.Optimizer) -> int:
-    """Restore the last checkpoint and cut the log back to it; returns the next step."""
+def _resume(recipe: Recipe, out: Path, decoder: Decoder, optimizer: torch.optim.Optimizer) -> int:
+    """Restore the last checkpoint and cut the log back to it; returns the next step.
+
+    Raises CandorError where the checkpoint is damaged or of another recipe.
+    """
     path = out / "checkpoint.pt"
     if not path.exists():
         return 0
-    state = torch.load(path, weights_only=True)
-    decoder.load_state_dict(state["parameters"])
-    optimizer.load_state_dict(state["optimizer"])
+    remedy = "Delete the folder to start over, or give another with --out."
+    try:
+        state = torch.load(path, weights_only=True)
+        other = state["recipe"] != recipe.model_dump_json()
+        if not other:
+            decoder.load_state_dict(state["parameters"])
+            optimizer.load_state_dict(state["optimizer"])
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, UnpicklingError) as error:
+        raise CandorError(f"{path} is damaged ({type(error).__name__}). {remedy}") from error
+    if other:
+        raise CandorError(f"{out} holds a run of another recipe '{recipe.name}'. {remedy}")
     step = int(state["step"])
     log = out / "log.jsonl"
     lines: Iterable[str] = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
@@ -125,11 +145,11 @@ def _resume(out: Path, decoder: Decoder, optimizer: torch.optim.Optimizer) -> in
     return step
 
 
-def start_decoder(recipe: Recipe, base: Path, wire: Wire) -> Decoder:
+def start_decoder(recipe: Recipe, base: BaseFiles, wire: Wire) -> Decoder:
     """The decoder a recipe starts from: fresh adapters on the base, or those of another run."""
     torch.manual_seed(recipe.seed)
-    shape = DecoderShape.read(base / "config.json")
-    weights: dict[str, Tensor] = load_file(base / "model.safetensors")
+    shape = DecoderShape.read(base.config)
+    weights: dict[str, Tensor] = load_file(base.weights)
     rows = wire.mark_rows(weights["model.embed_tokens.weight"])
     if recipe.start is not None:
         return with_adapter(shape, weights, Path(recipe.start), torch.float32, rows)
@@ -146,13 +166,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--base", type=Path, help="folder of the base weights")
     options = parser.parse_args(arguments)
     try:
-        from core_model.base import ensure_base
+        from core_model.base import resolve_base
         from core_model.config import Settings
 
         recipe = read_recipe(options.recipe)
         settings = Settings.from_environment()
-        base = options.base or ensure_base(settings.cache_dir).weights.parent
-        wire = Wire(Tokenizer(base / "vocab.json"))
+        base = resolve_base(options.base or settings.base, settings.cache_dir)
+        wire = Wire(Tokenizer(base.tokenizer))
         tasks = [entry.make(wire) for entry in recipe.tasks]
         out = options.out or Path("runs") / recipe.name
         train(recipe, start_decoder(recipe, base, wire), tasks, out, wire.silent)

@@ -146,14 +146,18 @@ def corpus_values(split: Split) -> Values:
     and passages, and in half of them held-out years.
     """
     from core_model import corpora
+    from core_model.corpora.base import refuse_held_out
     from core_model.corpora.names import Names
 
     births, speeches = corpora.load("names"), corpora.load("speeches")
     assert isinstance(births, Names)
-    totals = births.counts.sum(axis=(0, 1), dtype=np.float64) ** NAME_TEMPER
+    counts, said = births.counts, speeches.records(split)
+    if split == "train":
+        counts, said = births.training_counts, refuse_held_out(speeches, said)
+    totals = counts.sum(axis=(0, 1), dtype=np.float64) ** NAME_TEMPER
     kept = np.array([split_of(f"name:{name}") == split for name in births.listed])
     cumulated = np.cumsum(np.where(kept, totals, 0.0))
-    passages = [record.values["text"] for record in speeches.records(split)]
+    passages = [record.values["text"] for record in said]
     years = {c.schema.corpus: c.schema.variable("year").values for c in (births, speeches)}
     held_out = {
         c.schema.corpus: [y for y in years[c.schema.corpus] if c.is_held_out({"year": y})]

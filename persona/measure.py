@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from core_model.core import Core
-from core_model.errors import StorageError
+from core_model.errors import StorageError, ToolError
 from core_model.measure import main
 from core_model.measures.result import Goal, MeasureRow, Options, mean_of, measured
 from persona.agent import Agent
-from persona.events import Event, NumbersChecked, Reply, ToolFinished, TurnFailed
+from persona.events import Event, NumbersChecked, Reply, ToolCall, TurnFailed
+from tools.registry import find
 
 QUESTIONS = Path(__file__).parent.parent / "tests" / "heldout_questions.json"
 QUICK = 20
@@ -42,7 +43,8 @@ def persona(core: Core, options: Options) -> list[MeasureRow]:
 
     right call: the tool and all its arguments equal those the question was composed from, values
     compared as text. faithful: every number of the reply is a number of its tool result or of the
-    call. malformed: a call that its tool refuses as not fitting its schema.
+    call. malformed: a call that does not fit its tool's schema, or asks the corpus for what it does
+    not have.
     """
     questions = read_questions(QUESTIONS)
     questions = questions[:QUICK] if options.quick else questions
@@ -75,15 +77,23 @@ def outcome(events: Sequence[Event] | Any, question: dict[str, Any]) -> Outcome:
         match event:
             case NumbersChecked(stray=found):
                 stray = found
-            case ToolFinished(error=error):
-                malformed = malformed or "is not an argument" in (error or "")
             case Reply(tool_calls=calls):
                 call = calls[0] if calls else None
+                malformed = not all(is_well_formed(each) for each in calls)
             case TurnFailed():
                 failed = True
     right_tool = call is not None and call.name == question["tool"]
     same = call is not None and as_text(call.arguments) == as_text(question["arguments"])
     return Outcome(right_tool, right_tool and same, not stray and not failed, malformed)
+
+
+def is_well_formed(call: ToolCall) -> bool:
+    """Whether the tool of this name takes the arguments."""
+    try:
+        find(call.name).query(call.arguments)
+    except ToolError:
+        return False
+    return True
 
 
 def as_text(arguments: dict[str, Any]) -> dict[str, Any]:

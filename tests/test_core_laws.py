@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -267,7 +268,9 @@ def test_a_chain_through_free_text_is_sampled_and_says_so(core: Core) -> None:
 def names_of_the_years_of(core: Core, name: str) -> dict[str, float]:
     """p(name') along `year; name`, by hand: Σ_year p(year | name) p(name' | year)."""
     mixture: dict[str, float] = defaultdict(float)
-    for year in core.distribution_of(Conditional("names", "year", (Binding("name", name),))).answers:
+    for year in core.distribution_of(
+        Conditional("names", "year", (Binding("name", name),))
+    ).answers:
         given = (Binding("year", year.value),)
         for other in core.distribution_of(Conditional("names", "name", given)).answers:
             mixture[other.value] += year.probability * other.probability
@@ -530,6 +533,22 @@ def test_information_of_free_text_by_samples(core: Core) -> None:
         assert found.unit == "nats"
 
 
+def test_records_of_one_unit_count_as_one(core: Core) -> None:
+    """All passages of an address have its medium: the error is that of the addresses."""
+    plain = toy.speeches()
+    units = ("author", "year")
+    grouped = toy.ToyCorpus(replace(plain.schema, unit=units), plain.table, plain.n_records)
+    query = Probability("speeches", (Binding("medium", "spoken"),))
+    alone = measures.probability_data(core, query, RNG)
+    with corpora.register(grouped):
+        together = measures.probability_data(core, query, RNG)
+        sizes = np.array(list(grouped.count({}, units).values()))
+    assert (together.value, together.n) == (alone.value, alone.n)
+    p = together.value
+    assert together.stderr == pytest.approx(math.sqrt(p * (1 - p) * (sizes**2).sum()) / sizes.sum())
+    assert together.stderr > 20 * alone.stderr
+
+
 class Contradicting(toy.ToyCore):
     """Draws words as the tables say, and reads the same sky off every one of them."""
 
@@ -544,9 +563,7 @@ def test_what_never_changes_tells_nothing_whatever_the_prior(core: Core) -> None
     contradicting = Contradicting(toy.weather())
     for other in ("word", "text"):
         query = MutualInformation("weather", ("sky",), (other,))
-        found = measures.mutual_information_sampled(
-            contradicting, query, np.random.default_rng(1)
-        )
+        found = measures.mutual_information_sampled(contradicting, query, np.random.default_rng(1))
         assert (found.value, found.stderr) == pytest.approx((0.0, 0.0), abs=1e-9)
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from core_model import corpora, notation
 from core_model.core import plan
-from core_model.errors import HeldOutError
 from core_model.corpora.base import refuse_held_out
+from core_model.errors import HeldOutError
 from core_model.notation import Binding, Draw
 
 
@@ -18,7 +18,7 @@ from core_model.notation import Binding, Draw
         ("names: year | name=EMMA, sex=Boy", "names: year | name=Emma, sex=male"),
         ("names: year | name=Xqzt", "names: year | name=Xqzt"),
         ("speeches: text | party=Democrat", "speeches: text | party=Democratic"),
-        ("speeches: text | party=Democratic-Republicans", "speeches: text | party=Democratic-Republican"),
+        ("speeches: year | party=Whigs", "speeches: year | party=Whig"),
         ("speeches: year | author=lincoln", "speeches: year | author=Abraham Lincoln"),
     ],
 )  # fmt: skip

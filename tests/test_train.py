@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from core_model import corpora
+from core_model import corpora, teacher
 from core_model.adapter import FILE, read_adapter
 from core_model.corpora.base import Corpus, Record, Split, refuse_held_out
 from core_model.corpora.names import FIRST_YEAR, YEARS, Names
@@ -23,6 +24,7 @@ from core_model.prefix_tree import PackedRow
 from core_model.recipe import Recipe, Task, TaskEntry, read_recipe
 from core_model.tasks import NamesTask, SpeechesTask
 from core_model.train import train
+from persona.task import DialogueTask
 from tests import tiny
 
 
@@ -97,6 +99,22 @@ def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
     assert (log_of(tmp_path), (tmp_path / FILE).read_bytes()) == before
 
 
+def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    recipe = tiny.recipe(steps=2)
+    train(recipe, tiny.decoder(tiny.RANK), tasks(recipe), tmp_path)
+    other = recipe.model_copy(update={"learning_rate": recipe.learning_rate / 2})
+    path, before = tmp_path / "checkpoint.pt", log_of(tmp_path)
+    with pytest.raises(CandorError, match="another recipe"):
+        train(other, tiny.decoder(tiny.RANK), tasks(other), tmp_path)
+    whole = path.read_bytes()
+    for content in (b"", b"not a checkpoint", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(CandorError, match="is damaged") as refused:
+            train(recipe, tiny.decoder(tiny.RANK), tasks(recipe), tmp_path)
+        assert "\n" not in str(refused.value)
+    assert log_of(tmp_path) == before
+
+
 def test_a_log_without_a_checkpoint_is_begun_anew(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text('{"step": 7}\n', encoding="utf-8")
     recipe = tiny.recipe(steps=1)
@@ -147,6 +165,65 @@ def test_a_task_that_is_not_there_is_refused() -> None:
     for source in ("tests.tiny:Nothing", "tests.nowhere:Task", "tests"):
         with pytest.raises(CandorError, match="Task 'x'"):
             TaskEntry(name="x", source=source, rows=1).make(tiny.wire())
+
+
+def test_an_option_that_a_task_does_not_have_is_refused() -> None:
+    entry = TaskEntry(
+        name="x", source="core_model.tasks:SpeechesTask", rows=1, options={"teacher_shaer": 0.3}
+    )
+    with pytest.raises(CandorError, match=r"teacher_shaer.*teacher, teacher_share"):
+        entry.make(tiny.wire())
+
+
+def test_every_recipe_there_is_can_be_read_and_every_one_named_exists() -> None:
+    root = Path(__file__).parent.parent
+    recipes = sorted((root / "core_model" / "recipes").glob("*.toml"))
+    assert [read_recipe(path).name for path in recipes] == [path.stem for path in recipes]
+    documents = [*root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("core_model/**/*.md")]
+    named = {
+        name
+        for path in documents
+        for name in re.findall(r"recipes/([\w-]+\.toml)", path.read_text(encoding="utf-8"))
+    }
+    assert named
+    assert named <= {path.name for path in recipes}
+
+
+# --- targets --------------------------------------------------------------------------------
+
+
+def test_a_teacher_is_kept_for_the_same_passages_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits: list[int] = []
+
+    def fit(records: Sequence[Record], authors: Sequence[str]) -> NDArray[np.float32]:
+        fits.append(len(records))
+        return np.full((len(records), len(authors)), len(fits), np.float32)
+
+    monkeypatch.setattr(teacher, "_fit", fit)
+    records = FewSpeeches("Never.").records("train")
+    other = [*records[1:], records[0]]
+    cache = str(tmp_path / "teacher.npz")
+    for asked, value in ((records, 1), (records, 1), (other, 2), (other, 2)):
+        found = teacher.author_posteriors(asked, ("A", "B"), cache)
+        assert (found == value).all()
+    Path(cache).write_bytes(b"damaged")
+    assert (teacher.author_posteriors(other, ("A", "B"), cache) == 3).all()
+
+
+def test_no_year_is_taught_as_one_in_which_nobody_spoke() -> None:
+    """The held-out years lie between those of training: without a kernel they would be holes."""
+    with corpora.register(FewSpeeches("Never.")):
+        task = SpeechesTask(tiny.wire())
+        years = task._closed["year"].values
+        for given in ({}, {"author": "Abraham Lincoln"}, {"party": "Republican"}):
+            assert (task._counted("year", given) > 0).all()
+        given = {"author": "Abraham Lincoln"}
+        target = task._conditioned("year", 0, given)
+    assert (target > 0).all()
+    assert years[int(target.argmax())] == "1861"
+    assert task._conditioned("party", 0, given).tolist().count(1.0) == 1
 
 
 # --- what is held out ---------------------------------------------------------------------------
@@ -241,6 +318,11 @@ def test_held_out_records_are_refused_by_name(kind: str) -> None:
     assert f"of '{kind}'" in str(refused.value)
     with pytest.raises(HeldOutError), corpora.register(leaking(some)):
         task(tiny.wire())
+
+
+def test_dialogues_quote_no_held_out_passage() -> None:
+    with corpora.register(LeakingSpeeches("Never.")), pytest.raises(HeldOutError):
+        DialogueTask(tiny.wire())
 
 
 def test_training_records_have_no_held_out_year(kind: str) -> None:

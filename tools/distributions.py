@@ -66,9 +66,7 @@ def sampled(
         return replace(counts, entropy_nats=max(value, 0.0), entropy_stderr=error), tuple(values)
     surprise = -core.log_prob(query, distinct, data, rng)[places]
     error = float(surprise.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
-    return replace(
-        counts, entropy_nats=float(surprise.mean()), entropy_stderr=error
-    ), tuple(values)
+    return replace(counts, entropy_nats=float(surprise.mean()), entropy_stderr=error), tuple(values)
 
 
 def counted(query: Draw, data: str | None) -> Distribution:
@@ -88,7 +86,9 @@ def counted(query: Draw, data: str | None) -> Distribution:
     for (value,), count in counts.items():
         shares[value] += count
     found = from_weights(notation.format(query), "data", shares, n)
-    return replace(found, entropy_stderr=entropy_error([a.probability for a in found.answers], n))
+    worth = joint.independent(corpus, conditional.given, n)
+    error = entropy_error([a.probability for a in found.answers], worth)
+    return replace(found, entropy_stderr=error)
 
 
 def counted_if_possible(query: Draw, data: str | None) -> Distribution | None:

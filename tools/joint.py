@@ -151,6 +151,20 @@ def counted(corpus: str, names: Sequence[str], given: Given) -> Mapping[Values, 
     return positive
 
 
+def independent(corpus: str, given: Given, total: float) -> float:
+    """How many independent records the `total` ones that match `given` are worth.
+
+    (Σ m)² / Σ m² over the sizes m of the corpus's units, which is exact for variables that all
+    records of a unit share, as the passages of an address share its author. Kish 1965.
+    """
+    unit = schema(corpus).unit
+    if not unit:
+        return total
+    counts = load(corpus).count({b.variable: b.value for b in given}, unit)
+    sizes = np.array(list(counts.values()), np.float64)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
+
+
 def can_count(corpus: str, names: Sequence[str], given: Given) -> bool:
     """Whether the data have records to count for these variables."""
     try:

@@ -87,25 +87,29 @@ def probability_sampled(core: Core, query: Probability, rng: np.random.Generator
     if not joint.are_listed(corpus_of(query), names):
         raise NoSuchMethod("No sample of free text equals a given one. Use the method exact.")
     draws = joint.draw(core, corpus_of(query), names, query.given, joint.SAMPLES, rng)
-    return _share("sampled", draws[values], joint.SAMPLES)
+    return _share("sampled", draws[values] / joint.SAMPLES, joint.SAMPLES, joint.SAMPLES)
 
 
 def probability_data(core: Core, query: Probability, rng: np.random.Generator) -> Estimate:
-    """Share of the records that match `given` which are the event; stderr = sqrt(p(1-p)/n)."""
+    """Share of the records that match `given` which are the event.
+
+    stderr = sqrt(p(1-p)/m) with m independent records among n, see `joint.independent`.
+    """
     names, values = _event(query)
     counts = joint.counted(corpus_of(query), names, query.given)
-    return _share("data", counts.get(values, 0.0), sum(counts.values()))
+    total = sum(counts.values())
+    worth = joint.independent(corpus_of(query), query.given, total)
+    return _share("data", counts.get(values, 0.0) / total, round(total), worth)
 
 
 def _event(query: Probability) -> tuple[tuple[str, ...], Values]:
     return tuple(b.variable for b in query.event), tuple(b.value for b in query.event)
 
 
-def _share(method: Literal["sampled", "data"], count: float, total: float) -> Estimate:
-    p = count / total
-    # All or nothing among n would give an error of 0; one more of each kind keeps it honest.
-    q = p if 0 < p < 1 else (count + 1) / (total + 2)
-    return Estimate(method, p, math.sqrt(q * (1 - q) / total), round(total))
+def _share(method: Literal["sampled", "data"], p: float, n: int, independent: float) -> Estimate:
+    # All or nothing among m would give an error of 0; one more of each kind keeps it honest.
+    q = p if 0 < p < 1 else (p * independent + 1) / (independent + 2)
+    return Estimate(method, p, math.sqrt(q * (1 - q) / independent), n)
 
 
 # --- entropy ------------------------------------------------------------------------------------
@@ -143,12 +147,13 @@ def entropy_sampled(core: Core, query: Entropy, rng: np.random.Generator) -> Est
 def entropy_data(core: Core, query: Entropy, rng: np.random.Generator) -> Estimate:
     """Plug-in entropy of the counted shares, -Σ p log p, in nats.
 
-    stderr = sqrt(Var[-log p] / n), the delta method.
+    stderr = sqrt(Var[-log p] / m), the delta method, with m independent records among n.
     """
     counts = joint.counted(corpus_of(query), query.variables, query.given)
     total = sum(counts.values())
     shares = {values: count / total for values, count in counts.items()}
-    error = entropy_error(list(shares.values()), round(total))
+    worth = joint.independent(corpus_of(query), query.given, total)
+    error = entropy_error(list(shares.values()), worth)
     return Estimate("data", _entropy(shares), error, round(total), "nats")
 
 
@@ -219,13 +224,14 @@ def mutual_information_data(
 ) -> Estimate:
     """Plug-in mutual information of the counted shares, in nats.
 
-    stderr = sqrt(Var[log(p(x,y) / p(x)p(y))] / n), the delta method.
+    stderr = sqrt(Var[log(p(x,y) / p(x)p(y))] / m), the delta method, with m independent records.
     """
     counts = joint.counted(corpus_of(query), query.left + query.right, query.given)
     total = sum(counts.values())
     shares = {values: count / total for values, count in counts.items()}
     left = len(query.left)
-    error = math.sqrt(_information_variance(shares, left) / total)
+    worth = joint.independent(corpus_of(query), query.given, total)
+    error = math.sqrt(_information_variance(shares, left) / worth)
     return Estimate("data", _information(shares, left), error, round(total), "nats")
 
 
@@ -270,13 +276,15 @@ def correlation_sampled(core: Core, query: Correlation, rng: np.random.Generator
     names = (query.left, query.right)
     n = joint.n_samples(corpus_of(query), names)
     draws = joint.draw(core, corpus_of(query), names, query.given, n, rng)
-    return _with_error("sampled", _pearson(query, draws), n)
+    return _with_error("sampled", _pearson(query, draws), n, n)
 
 
 def correlation_data(core: Core, query: Correlation, rng: np.random.Generator) -> Estimate:
-    """Pearson's r of the records' pairs; stderr = (1 - r²) / sqrt(n - 1)."""
+    """Pearson's r of the records' pairs; stderr = (1 - r²) / sqrt(m - 1), m independent ones."""
     counts = joint.counted(corpus_of(query), (query.left, query.right), query.given)
-    return _with_error("data", _pearson(query, counts), round(sum(counts.values())))
+    total = sum(counts.values())
+    worth = joint.independent(corpus_of(query), query.given, total)
+    return _with_error("data", _pearson(query, counts), round(total), worth)
 
 
 def _pearson(query: Correlation, weights: Mapping[Values, float]) -> float:
@@ -296,8 +304,10 @@ def _pearson(query: Correlation, weights: Mapping[Values, float]) -> float:
     return float(np.clip((w * x * y).sum() / (sd_x * sd_y), -1.0, 1.0))
 
 
-def _with_error(method: Literal["sampled", "data"], r: float, n: int) -> Estimate:
-    return Estimate(method, r, (1 - r * r) / math.sqrt(max(n - 1, 1)), n)
+def _with_error(
+    method: Literal["sampled", "data"], r: float, n: int, independent: float
+) -> Estimate:
+    return Estimate(method, r, (1 - r * r) / math.sqrt(max(independent - 1, 1)), n)
 
 
 # --- what there is ------------------------------------------------------------------------------

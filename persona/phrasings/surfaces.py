@@ -260,6 +260,10 @@ class _Filler:
         return str(self.pick(author.forms))
 
     def write_decade(self) -> str:
+        """A decade, which a call asks by its middle year: often a held-out one of `names`.
+
+        It stands in the call alone. No record of that year is read, and results are made up.
+        """
         first, last = DECADES[self.corpus]
         start = int(self.rng.integers(first // 10, last // 10 + 1)) * 10
         self.bound["year"], self.decade = str(start + 5), True
