@@ -26,6 +26,8 @@ from core_model.notation import Binding, Draw
 Method = Literal["exact", "sampled", "asked", "data"]
 CHAIN_SAMPLES = 64
 """Draws along a chain, where what lies between its steps can't be listed."""
+TEXTS_AT_ONCE = 8
+"""Texts drawn between two looks at whether the query was stopped."""
 SEARCHED = 8
 """States of a chain whose most probable answers are looked for."""
 
@@ -334,6 +336,45 @@ def _drawn(row: Mapping[str, float], point: float) -> str:
     """The value of weighted ones at a point between 0 and 1 of their cumulated weight."""
     cumulated = np.cumsum(list(row.values()))
     return list(row)[int(np.searchsorted(cumulated, point * cumulated[-1], side="right"))]
+
+
+class Interruptible(Core):
+    """A core that calls `check` before each piece of work; what it raises ends a long query."""
+
+    def __init__(self, core: Core, check: Callable[[], None]) -> None:
+        self.name = core.name
+        self._core = core
+        self._check = check
+
+    def log_prob_of(self, conditional: Conditional, answers: Sequence[str]) -> NDArray[np.float64]:
+        self._check()
+        return self._core.log_prob_of(conditional, answers)
+
+    def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
+        variable = schema(conditional.corpus).variable(conditional.variable)
+        size = TEXTS_AT_ONCE if variable.kind == "open" else n
+        drawn: list[str] = []
+        while len(drawn) < n:
+            self._check()
+            drawn += self._core.sample_of(conditional, min(size, n - len(drawn)), rng)
+        return drawn
+
+    def distribution_of(self, conditional: Conditional, top: int | None = None) -> Distribution:
+        self._check()
+        return self._core.distribution_of(conditional, top)
+
+    def choose(
+        self, conditional: Conditional, partial: Sequence[str], options: Sequence[str | None]
+    ) -> NDArray[np.float64]:
+        self._check()
+        return self._core.choose(conditional, partial, options)
+
+    def write(
+        self, conditional: Conditional, rng: np.random.Generator, numbers: Sequence[str] | None,
+        temperature: float = 1.0, max_tokens: int = 120, opening: str = "",
+    ) -> Iterator[str]:  # fmt: skip
+        self._check()
+        return self._core.write(conditional, rng, numbers, temperature, max_tokens, opening)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,10 @@ class InvalidQuery(CandorError):
     """A query whose names all exist but which asks for something that has no meaning."""
 
 
+class TextTooLong(CandorError):
+    """More text than the core reads at once."""
+
+
 class HeldOutError(CandorError):
     """A request that would reveal records kept aside for measuring."""
 

@@ -19,7 +19,7 @@ from core_model import corpora, notation
 from core_model.core import Answer, Conditional, Core, Distribution, refuse_open
 from core_model.corpora import schema
 from core_model.decoder import Decoder
-from core_model.errors import CandorError
+from core_model.errors import TextTooLong
 from core_model.notation import Draw, Step
 from core_model.numerals import NumberGuard, TokenTable
 from core_model.prefix_tree import PrefixTree
@@ -143,7 +143,7 @@ class TorchCore(Core):
     def _prompt(self, conditional: Conditional) -> list[int]:
         tokens = self._wire.prompt(_document_first(conditional))
         if len(tokens) > PROMPT_LIMIT:
-            raise CandorError(
+            raise TextTooLong(
                 f"The text is too long: {len(tokens)} tokens, the core reads {PROMPT_LIMIT}. "
                 "Give a part of it."
             )

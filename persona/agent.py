@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from core_model.core import Core
-from core_model.errors import CandorError
+from core_model.core import Core, Interruptible
+from core_model.errors import CandorError, TextTooLong
 from core_model.notation import Binding
 from core_model.numerals import numbers_in
 from persona import goals as goal_set
@@ -101,34 +101,50 @@ class _Turn:
 
     def run(self) -> Iterator[Event]:
         question = clean_question(self.question)
-        said = [_said(exchange) for exchange in self.history]
         condition = goal_set.condition(self.agent.goals)
-        known = script.opening(condition, said, question)
-        grammar = CallGrammar((*(exchange.question for exchange in self.history), question))
-        pieces, probabilities = self._decode_call(known, grammar)
+        history = list(self.history[-script.KEPT_TURNS :])
+        while True:
+            known = script.opening(condition, [_said(exchange) for exchange in history], question)
+            grammar = CallGrammar((*(exchange.question for exchange in history), question))
+            try:
+                pieces, probabilities = self._decode_call(known, grammar)
+                break
+            except TextTooLong:
+                if not history:
+                    raise
+                history.pop(0)
         yield ActionChosen(self.id, pieces[0], probabilities)
         call = grammar.call(pieces)
         summary: str | None = None
         if call is not None:
-            result, error = None, None
-            arguments = call.arguments()
-            self._check()
-            try:
-                query = TOOLS[call.tool].query(arguments)
-                yield ToolStarted(self.id, "1", call.tool, arguments, query)
-                result = run(call.tool, arguments, Context(self.agent.core, self.seed))
-            except CandorError as failure:
-                error = failure.message
-            self.calls = (ToolCall(call.tool, arguments),)
-            yield ToolFinished(self.id, "1", result, error)
-            summary = result.summary if result is not None else f"error: {error}"
+            summary = yield from self._call(call)
             known = known + script.called(pieces, summary)
         allowed = _numbers(summary, call)
-        yield from self._write(known, allowed, self.agent.goals)
-        stray = tuple(n for n in numbers_in(self.text) if n not in allowed)
-        yield NumbersChecked(self.id, allowed, stray)
+        for delta in self._written(known, allowed, self.agent.goals):
+            self.text += delta
+            yield ReplyDelta(self.id, delta)
+        yield self._checked(allowed)
         yield from self._judge(question, known, allowed)
         yield Reply(self.id, self.text, self.calls, self.verdict)
+
+    def _call(self, call: Call) -> Generator[Event, None, str]:
+        """Run a tool; returns its summary, or the error that stands for it."""
+        arguments, tool = call.arguments(), TOOLS[call.tool]
+        result, error, query = None, None, ""
+        try:
+            query = tool.query(arguments)
+        except CandorError as failure:
+            error = failure.message
+        yield ToolStarted(self.id, "1", call.tool, arguments, query)
+        self.calls = (ToolCall(call.tool, arguments),)
+        if error is None:
+            core = Interruptible(self.agent.core, self._check)
+            try:
+                result = run(call.tool, arguments, Context(core, self.seed))
+            except CandorError as failure:
+                error = failure.message
+        yield ToolFinished(self.id, "1", result, error)
+        return result.summary if result is not None else f"error: {error}"
 
     def _decode_call(
         self, known: tuple[Binding, ...], grammar: CallGrammar
@@ -153,40 +169,41 @@ class _Turn:
             if best == REPLY and len(pieces) == 1:
                 return pieces, probabilities
 
-    def _write(
+    def _written(
         self, known: tuple[Binding, ...], allowed: Sequence[str], goals: Sequence[str]
-    ) -> Iterator[Event]:
-        self.text = ""
+    ) -> Iterator[str]:
+        """Pieces of a reply given these goals."""
         conditional = script.reply_of((Binding("goals", goal_set.condition(goals)), *known[1:]))
         for delta in self.agent.core.write(
             conditional, self.rng, allowed, TEMPERATURE, MAX_REPLY_TOKENS
         ):
             self._check()
-            self.text += delta
-            yield ReplyDelta(self.id, delta)
+            yield delta
+
+    def _checked(self, allowed: tuple[str, ...]) -> NumbersChecked:
+        stray = tuple(n for n in numbers_in(self.text) if n not in allowed)
+        return NumbersChecked(self.id, allowed, stray)
 
     def _judge(
-        self, question: str, known: tuple[Binding, ...], allowed: Sequence[str]
+        self, question: str, known: tuple[Binding, ...], allowed: tuple[str, ...]
     ) -> Iterator[Event]:
         """The verdict on the reply; a blocked one is rewritten once and then refused."""
-        verdict = self._verdict(question)
+        verdict = self._verdict(question, self.text)
         if verdict.blocked:
+            self.text, self.verdict = "", verdict
             yield verdict
-            for _ in self._write(known, allowed, HARDER):
-                pass
-            second = self._verdict(question)
-            if second.blocked:
-                self.text = REFUSAL
-            verdict = SafetyVerdict(
-                self.id, second.safe, second.refusal, second.prompt_harmful, blocked=True
-            )
+            draft = "".join(self._written(known, allowed, HARDER))
+            second = self._verdict(question, draft)
+            self.text = REFUSAL if second.blocked else draft
+            yield self._checked(allowed)
+            verdict = replace(second, blocked=True)
         self.verdict = verdict
         yield verdict
 
-    def _verdict(self, question: str) -> SafetyVerdict:
+    def _verdict(self, question: str, reply: str) -> SafetyVerdict:
         self._check()
         prompt = script.shortened(question)
-        safe, refusal, harmful = safety.verdicts(self.agent.core, prompt, self.text)
+        safe, refusal, harmful = safety.verdicts(self.agent.core, prompt, reply)
         # A refusal that names the harm is no harm.
         blocked = safe < BLOCK_BELOW and refusal < 0.5
         return SafetyVerdict(self.id, safe, refusal, harmful, blocked)
@@ -197,10 +214,10 @@ class _Turn:
 
 
 def _numbers(summary: str | None, call: Call | None) -> tuple[str, ...]:
-    """The numbers a reply may state: its result's, and those of the call itself, as a year."""
+    """The numbers a reply may state: its result's, and those of what is asked and known."""
     if summary is None or call is None:
         return ()
-    of_call = " ".join(pieces_of(call)) + " " + (call.text or "")
+    of_call = " ".join([call.event_value or "", *(binding.value for binding in call.given)])
     return tuple(dict.fromkeys([*numbers_in(summary), *numbers_in(of_call)]))
 
 

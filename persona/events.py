@@ -2,8 +2,10 @@
 
 The order within a turn: TurnStarted, ActionChosen, then for each tool call ToolStarted and
 ToolFinished, then ReplyDelta…, NumbersChecked, SafetyVerdict, and last Reply, or TurnFailed in
-place of Reply where the turn could not be finished. Each event has its turn's id, so a front end
-can drop what arrives late from a turn that was stopped.
+place of Reply where the turn could not be finished. A verdict that blocks withdraws what was
+written; numbers and safety of the text in its place are checked again before it stands in Reply.
+Each event has its turn's id, so a front end can drop what arrives late from a turn that was
+stopped.
 """
 
 from __future__ import annotations
@@ -129,5 +131,4 @@ class Exchange:
 
     question: str
     tool_calls: tuple[ToolCall, ...]
-    summaries: tuple[str, ...]
     reply: str

@@ -39,7 +39,7 @@ def parse_goals(text: str | Sequence[str]) -> tuple[str, ...]:
     """
     words = text.replace(",", " ").split() if isinstance(text, str) else list(text)
     for word in words:
-        if word.lstrip("+-") not in GOALS:
+        if (word[1:] if word[0] in "+-" else word) not in GOALS:
             raise CandorError(f"Unknown goal '{word}'. There are: {', '.join(GOALS)}.")
     signed = [word for word in words if word[0] in "+-"]
     if signed and len(signed) < len(words):

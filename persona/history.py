@@ -119,10 +119,15 @@ class History:
         config = Config()
         scripts = Path(__file__).parent / "migrations"
         config.set_main_option("script_location", str(scripts).replace("%", "%%"))
-        with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-            connection.execute(text(f"PRAGMA user_version = {SCHEMA_VERSION}"))
+        with engine.connect() as connection:
+            # The driver begins no transaction for what makes tables: without one, a full disk or
+            # a kill would leave some of them. A second process waits here and finds the work done.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            if connection.execute(text("PRAGMA user_version")).scalar_one() < SCHEMA_VERSION:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+                connection.execute(text(f"PRAGMA user_version = {SCHEMA_VERSION}"))
+            connection.commit()
 
     def _start_afresh(self) -> str:
         """Move a damaged file aside, begin a new one with all that this session has said."""
@@ -318,6 +323,8 @@ class History:
             self.problem = str(error)
         except (DatabaseError, OSError) as error:
             self.problem = self._start_afresh() if _damaged(error) else self._unsaved(error)
+        except ValueError as error:
+            self.problem = f"A part of this conversation is damaged and is not shown ({error})."
         return []
 
 

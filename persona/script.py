@@ -16,8 +16,11 @@ from core_model.core import Conditional
 from core_model.notation import Binding
 
 CORPUS = "dialogue"
-KEPT_TURNS = 3
+KEPT_TURNS = 2
+"""Past turns that are known; a dialogue of training has three turns at most."""
 QUESTION_WORDS = 220
+QUESTION_BYTES = 1600
+"""Longest text kept whole, in words and in bytes: script that takes many tokens has few blanks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +58,15 @@ def reply_of(known: tuple[Binding, ...]) -> Conditional:
     return Conditional(CORPUS, "reply", known)
 
 
-def shortened(text: str, words: int = QUESTION_WORDS) -> str:
+def shortened(text: str) -> str:
     """A long text as its beginning and its end: a question may stand on either side of a text."""
     split = text.split(" ")
-    if len(split) <= words:
-        return text
-    half = words // 2
-    return " ".join([*split[:half], "…", *split[-half:]])
+    if len(split) > QUESTION_WORDS:
+        half = QUESTION_WORDS // 2
+        text = " ".join([*split[:half], "…", *split[-half:]])
+    spelled = text.encode("utf-8", "replace")
+    if len(spelled) > QUESTION_BYTES:
+        half = QUESTION_BYTES // 2
+        begin, end = spelled[:half].decode("utf-8", "ignore"), spelled[-half:]
+        text = f"{begin} … {end.decode('utf-8', 'ignore')}"
+    return text

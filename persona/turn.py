@@ -46,6 +46,11 @@ class Call:
     result: ToolResult | None = None
     error: str | None = None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not come to an end."""
+        return self.result is None and self.error is None
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -89,28 +94,36 @@ class Turn:
             case NumbersChecked():
                 return replace(self, stray=event.stray)
             case SafetyVerdict():
-                return replace(self, verdict=event)
+                # What is blocked is withdrawn; the reply that stands in its place follows.
+                return replace(self, verdict=event, reply="" if event.blocked else self.reply)
             case Reply():
                 state: State = "stopped" if event.stopped else "done"
                 verdict = event.safety or self.verdict
                 return replace(self, reply=event.text, verdict=verdict, state=state)
             case TurnFailed():
-                return replace(self, failure=event.message, state="failed")
+                return replace(self._cut_short(), failure=event.message, state="failed")
         return self
 
     def stop(self) -> Turn:
         """The turn cut short by its user: what was written stays."""
-        return self if self.over else replace(self, state="stopped")
+        return self if self.over else replace(self._cut_short(), state="stopped")
+
+    def _cut_short(self) -> Turn:
+        """The turn without a call that would seem to run for ever."""
+        calls = tuple(
+            replace(call, error="Stopped before it was done.") if call.is_running else call
+            for call in self.calls
+        )
+        return replace(self, calls=calls)
 
     def exchange(self) -> Exchange | None:
         """The turn as the persona sees it later, or None where there was no reply."""
         if not self.over or not self.reply:
             return None
-        finished = [call for call in self.calls if call.result is not None]
+        finished = [call for call in self.calls if not call.is_running]
         return Exchange(
             question=self.question,
             tool_calls=tuple(ToolCall(call.name, call.arguments) for call in finished),
-            summaries=tuple(call.result.summary for call in finished if call.result),
             reply=self.reply,
         )
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 
+from core_model import notation
+from core_model.core import Conditional, Interruptible
+from core_model.errors import TextTooLong, ToolError
+from core_model.notation import Binding, Draw
 from core_model.numerals import numbers_in
-from persona.agent import REFUSAL, Agent
+from persona.agent import REFUSAL, Agent, _numbers, _said
 from persona.events import (
     ActionChosen,
     Event,
@@ -23,8 +30,12 @@ from persona.events import (
     TurnFailed,
     TurnStarted,
 )
-from persona.measure import outcome
+from persona.measure import is_well_formed, outcome
+from persona.phrasings.calls import Call
+from persona.script import QUESTION_BYTES, shortened
+from persona.turn import Turn, exchanges
 from tests import toy
+from tools import TOOLS
 
 PROBABILITY = ("probability", "names", "name", "Jennifer", "year", "1985", "sex", "female")
 
@@ -132,28 +143,147 @@ def test_a_tool_that_fails_is_told_and_the_turn_goes_on(
     assert isinstance(events[-1], Reply)
 
 
-def test_an_unsafe_reply_is_never_the_last_word(
-    core: toy.ScriptedCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def verdicts_in_turn(
+    monkeypatch: pytest.MonkeyPatch, *found: tuple[float, float, float]
+) -> list[str]:
+    """Make the safety tool give these verdicts one after another; returns what it judged."""
     from persona import agent
 
-    monkeypatch.setattr(agent.safety, "verdicts", lambda *_: (0.01, 0.0, 0.9))
+    left, judged = list(found), []
+
+    def verdicts(_: object, __: str, reply: str) -> tuple[float, float, float]:
+        judged.append(reply)
+        return left.pop(0)
+
+    monkeypatch.setattr(agent.safety, "verdicts", verdicts)
+    return judged
+
+
+UNSAFE, SAFE = (0.01, 0.0, 0.9), (0.98, 0.0, 0.1)
+
+
+@pytest.mark.parametrize("second", [UNSAFE, SAFE])
+def test_an_unsafe_reply_is_withdrawn_and_never_the_last_word(
+    core: toy.ScriptedCore, monkeypatch: pytest.MonkeyPatch, second: tuple[float, float, float]
+) -> None:
+    judged = verdicts_in_turn(monkeypatch, UNSAFE, second)
     events = turn(core, "hi there")
+    reply = events[-1]
+    assert isinstance(reply, Reply)
+    assert reply.text == (REFUSAL if second == UNSAFE else judged[1])
+    assert reply.safety is not None and reply.safety.blocked
+    fold = Turn("t", "hi there")
+    for event in events:
+        fold = fold.after(event)
+        if isinstance(event, SafetyVerdict):
+            assert fold.reply == ""  # nothing that was blocked can be stored from here on
+    assert fold.reply == reply.text
+    # Numbers and safety were checked of the first text and of the one in its place.
+    assert [type(e) for e in events[-5:]] == [
+        NumbersChecked, SafetyVerdict, NumbersChecked, SafetyVerdict, Reply,
+    ]  # fmt: skip
+
+
+def test_a_stop_while_a_blocked_reply_is_rewritten_leaves_nothing_of_it(
+    core: toy.ScriptedCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdicts_in_turn(monkeypatch, UNSAFE)
+    cancel = threading.Event()
+    fold = Turn("t", "hi there")
+    for event in Agent(core).turn([], "hi there", cancel):
+        fold = fold.after(event)
+        if isinstance(event, SafetyVerdict):
+            cancel.set()
+    assert (fold.state, fold.reply) == ("stopped", "")
+
+
+def test_a_reply_states_no_number_of_the_text_it_reads(core: toy.ScriptedCore) -> None:
+    call = Call("infer", "speeches", ("author",), text="30 percent of 95 millions", given=())
+    assert _numbers("Abraham Lincoln 41%", call) == ("41",)
+    call = Call("distribution", "names", ("name",), n="5", given=(Binding("year", "1985"),))
+    assert _numbers("Jessica 2.6%", call) == ("2.6", "1985")
+
+
+def test_a_call_that_cannot_be_asked_is_shown_as_one_that_failed(
+    core: toy.ScriptedCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> str:
+        raise ToolError("Tool 'probability': author=Johnson could be two.")
+
+    monkeypatch.setattr(type(TOOLS["probability"]), "query", refused)
+    fold = Turn("t", "q")
+    for event in turn(core, "Jennifer, girls, 1985"):
+        fold = fold.after(event)
+    assert [call.error for call in fold.calls] == [
+        "Tool 'probability': author=Johnson could be two."
+    ]
+    (exchange,) = exchanges([fold])
+    assert [call.name for call in exchange.tool_calls] == ["probability"]
+
+
+def test_a_history_that_is_too_long_is_forgotten_from_its_beginning(
+    core: toy.ScriptedCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose = core.choose
+    lengths = []
+
+    def limited(conditional: Conditional, *rest: Any) -> Any:
+        lengths.append(len(conditional.given))
+        if len(conditional.given) > 4:
+            raise TextTooLong("The text is too long.")
+        return choose(conditional, *rest)
+
+    monkeypatch.setattr(core, "choose", limited)
+    history = [Exchange(f"question {n}", (), f"reply {n}") for n in range(9)]
+    events = list(Agent(core).turn(history, "hi there", threading.Event()))
     assert isinstance(events[-1], Reply)
-    assert events[-1].text == REFUSAL
-    assert events[-1].safety is not None
-    assert events[-1].safety.blocked
+    assert lengths[:2] == [6, 4]  # goals, two turns, the question; then one turn less
+
+    def never(*_: object) -> Any:
+        raise TextTooLong("The text is too long.")
+
+    monkeypatch.setattr(core, "choose", never)
+    failed = list(Agent(core).turn(history, "hi there", threading.Event()))[-1]
+    assert isinstance(failed, TurnFailed) and "too long" in failed.message
+
+
+def test_a_tool_stops_between_two_pieces_of_its_work(core: toy.ScriptedCore) -> None:
+    left = 3
+
+    def check() -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Interrupted
+
+    stopping = Interruptible(core, check)
+    texts = Conditional("weather", "text")
+    rng = np.random.default_rng(0)
+    assert len(stopping.sample_of(texts, 20, rng)) == 20  # in three lots
+    with pytest.raises(Interrupted):
+        stopping.sample_of(texts, 1, rng)
+    same = Interruptible(core, lambda: None)
+    for query in ("weather: sky; word", "weather: text; sky"):
+        asked = notation.parse(query)
+        assert isinstance(asked, Draw)
+        data = None if "text" in query else "A day"
+        one, other = (
+            c.distribution(asked, data, rng=np.random.default_rng(1)) for c in (core, same)
+        )
+        assert one.answers[0].value == other.answers[0].value
+
+
+class Interrupted(Exception):
+    """Stands for the user's Esc."""
 
 
 def test_a_past_call_is_shown_as_it_was_decoded(core: toy.ScriptedCore) -> None:
-    from persona.agent import _said
-
     arguments = {
         "corpus": "names",
         "event": {"name": "Jennifer"},
         "given": {"year": "1985", "sex": "female"},
     }
-    said = _said(Exchange("q", (ToolCall("probability", arguments),), ("s",), "r"))
+    said = _said(Exchange("q", (ToolCall("probability", arguments),), "r"))
     assert said.call == PROBABILITY
 
 
@@ -169,5 +299,28 @@ def test_the_outcome_of_a_question(core: toy.ScriptedCore) -> None:
     }
     found = outcome(turn(core, question["question"]), question)  # type: ignore[arg-type]
     assert found.right_tool and found.right_call and found.faithful and not found.malformed
+    (call,) = found_calls(core, "Jennifer, girls, 1985")
+    assert is_well_formed(call)
+    assert not is_well_formed(replace(call, arguments={**call.arguments, "colour": "red"}))
+    assert not is_well_formed(replace(call, arguments={**call.arguments, "corpus": "places"}))
+    assert not is_well_formed(replace(call, name="guess"))
     other = outcome(turn(core, "diverse names"), question)
     assert not other.right_tool
+
+
+def found_calls(core: toy.ScriptedCore, question: str) -> tuple[ToolCall, ...]:
+    reply = turn(core, question)[-1]
+    assert isinstance(reply, Reply)
+    return reply.tool_calls
+
+
+@pytest.mark.parametrize(
+    "text", ["да " * 3000, "字" * 20_000, "1,2,3\n" * 4000, "a b " * 3000, "short", "\ud800" * 9000]
+)
+def test_a_shortened_text_keeps_its_ends_and_a_bound(text: str) -> None:
+    found = shortened(text)
+    assert len(found.encode("utf-8", "replace")) <= QUESTION_BYTES + 10
+    if text == "short":
+        assert found == text
+    elif "\ud800" not in text:
+        assert found.startswith(text[:100]) and found.endswith(text[-100:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ import pytest
 from core_model.config import Settings
 from core_model.core import Core
 from core_model.errors import CandorError, WeightsError
-from persona.events import Event, Reply, ReplyDelta, TurnFailed, TurnStarted
+from persona.events import Event, Reply, ReplyDelta, SafetyVerdict, TurnFailed, TurnStarted
 from persona.goals import DEFAULT_GOALS, GOALS
 from persona.history import History
 from persona.turn import Turn
@@ -246,7 +247,7 @@ def test_query_as_text(program: FakeProgram, capsys: pytest.CaptureFixture[str])
     assert cli.run(["query", "names: H(sex | year=1985)", "--method", "all"], program) == 0
     assert " bits" in capsys.readouterr().out
     assert cli.run(["query", "speeches: author^-1 | author=lincoln", "--top", "2"], program) == 0
-    assert "sampled" in capsys.readouterr().out or True
+    assert "sampled · listed 100.0%" in capsys.readouterr().out
 
 
 def test_query_reads_its_data_from_standard_input(
@@ -352,6 +353,44 @@ def test_plain_and_json_tell_the_same_stream() -> None:
         assert call.query in said
     for answer in found[3]["result"]["distribution"]["answers"][:6]:
         assert answer["value"] in said
+
+
+def test_what_is_blocked_is_never_printed() -> None:
+    out: list[str] = []
+    blocked = SafetyVerdict("t", 0.01, 0.0, 0.9, True)
+    events = [
+        TurnStarted("t", "q", 0),
+        ReplyDelta("t", "Take the detonator"),
+        blocked,
+        Reply("t", "I won't help with that.", (), blocked),
+    ]
+    turn = plain.print_events(events, Turn("t", "q"), out.append)
+    assert turn.reply == "I won't help with that."
+    assert "I won't help with that." in "".join(out)
+    assert "detonator" not in "".join(out)
+
+
+def test_closed_streams_and_bytes_that_are_no_text() -> None:
+    """As from a service without a terminal; the query fails before a core would be loaded."""
+    command = [sys.executable, "-m", "tui.cli", "query", "names: colour"]
+    shell = ["sh", "-c", f"exec {shlex.join(command)} <&- >&-"]
+    run = subprocess.run(shell, stderr=subprocess.PIPE, text=True)
+    assert run.returncode == 2
+    assert run.stderr.startswith("candor: Unknown relation 'colour'")
+
+
+def test_a_batch_file_is_split_at_line_breaks_alone(
+    program: FakeProgram, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [{"query": "speeches: author", "data": "we must\u2028think\x85anew"}, {"query": NAMES}]
+    path = tmp_path / "queries.jsonl"
+    path.write_text(
+        "\n".join(json.dumps(line, ensure_ascii=False) for line in lines), encoding="utf-8"
+    )
+    assert cli.run(["query", "--batch", str(path)], program) == 0
+    results = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert ["error" in result for result in results] == [False, False]
+    assert cli.run(["query", "--batch", str(path), "--data", "-"], program) == 2
 
 
 def test_hostile_text_reaches_no_terminal() -> None:

@@ -255,6 +255,48 @@ def test_a_full_disk_keeps_turns_in_memory_until_there_is_room(history: History)
     sqlalchemy.event.remove(sqlalchemy.Engine, "connect", limit)
 
 
+def test_a_first_start_that_breaks_off_is_made_good_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables and version are made together or not at all, so no half of them is in the way."""
+    from alembic import op
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "history.db"
+    with monkeypatch.context() as patched:
+        patched.setattr(op, "create_index", full)
+        broken = History(path)
+        assert "No space left" in (broken.open() or "")
+    with sqlite3.connect(path) as stored:
+        assert stored.execute("select count(*) from sqlite_master").fetchone() == (0,)
+    assert History(path).open() is None
+    conversation = say(broken, "q", "r")
+    assert [turn.reply for turn in History(path).turns(conversation)] == ["r"]
+
+
+def test_a_second_process_waits_for_the_first_to_make_the_tables(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    code = (
+        "import sys, pathlib; from persona.history import History;"
+        f"h = History(pathlib.Path({str(path)!r})); sys.exit(h.open())"
+    )
+    runs = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    assert [run.wait() for run in runs] == [0, 0]
+
+
+def test_a_damaged_cell_is_said_and_the_rest_is_shown(history: History) -> None:
+    conversation = say(history, "q", "r")
+    with sqlite3.connect(history.path) as stored:
+        stored.execute("update tool_call set arguments = '{oops'")
+        stored.execute("update message set goals = '{oops' where role = 'user'")
+    again = History(history.path)
+    again.turns(conversation)
+    assert again.problem is not None and "damaged" in again.problem
+    assert [listed.title for listed in again.conversations()] == ["q"]
+
+
 def test_a_folder_that_cannot_be_made_leaves_the_chat_in_memory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     history = History(tmp_path / "file" / "history.db")
@@ -317,7 +359,14 @@ def test_a_turn_is_the_fold_of_its_events() -> None:
     assert (turn.reply, turn.state, turn.verdict) == ("Jessica.", "done", VERDICT)
     assert turn.stop() is turn
     (exchange,) = exchanges([turn])
-    assert exchange.summaries == ("Jessica, 2.6%",)
+    assert [call.name for call in exchange.tool_calls] == ["sample"]
+
+
+def test_a_turn_cut_short_leaves_no_call_running() -> None:
+    started = Turn("id", "q").after(ToolStarted("t", "c", "sample", {"n": 1}, "names: name"))
+    assert started.calls[0].is_running
+    for ended in (started.stop(), started.after(TurnFailed("t", "Out of memory."))):
+        assert ended.calls[0].error == "Stopped before it was done."
 
 
 @given(st.text(st.characters()))

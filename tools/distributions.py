@@ -106,6 +106,12 @@ def only(found: Distribution, values: Sequence[str]) -> Distribution:
     return replace(found, answers=kept, listed_mass=sum(a.probability for a in kept))
 
 
+def beside(data: Distribution, model: Distribution | None, top: int) -> Distribution:
+    """The data's most frequent answers, and its shares of those the model lists."""
+    listed = (*data.top(top).answers, *(model.answers if model is not None else ()))
+    return only(data, [answer.value for answer in listed])
+
+
 def entropy(found: Distribution) -> Estimate:
     """The distribution's entropy, nats: how unsure the answer is."""
     return Estimate(found.method, found.entropy_nats, found.entropy_stderr, found.n, "nats")

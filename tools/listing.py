@@ -61,15 +61,9 @@ def distribution(call: DistributionOf, context: Context) -> ToolResult:
         query=notation.format(query),
         estimates=tuple(distributions.entropy(d) for d in (model, data) if d is not None),
         distribution=model,
-        data=None if data is None else _kept(data, model, call.top),
+        data=None if data is None else distributions.beside(data, model, call.top),
         samples=values,
         summary=summaries.distribution(spoken, call.top),
         seed=context.seed,
         seconds=0.0,
     )
-
-
-def _kept(data: Distribution, model: Distribution | None, top: int) -> Distribution:
-    """The data's most frequent answers, and its shares of those the model lists."""
-    listed = (*data.top(top).answers, *(model.answers if model is not None else ()))
-    return distributions.only(data, [answer.value for answer in listed])

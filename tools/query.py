@@ -94,7 +94,8 @@ def draws(
     if method == "all":
         counted = distributions.counted_if_possible(query, data)
         if counted is not None:
-            found.append(counted.top(_listed(query, data, top)))
+            listed = _listed(query, data, top) or len(counted.answers)
+            found.append(distributions.beside(counted, found[0], listed))
     return found
 
 

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from core_model import notation
 from core_model.core import Distribution
-from tools import arguments, distributions, summaries
+from core_model.errors import ToolError
+from tools import arguments, distributions, joint, summaries
 from tools.registry import Arguments, Context, ToolResult, tool
 
 
@@ -34,6 +35,8 @@ def sample(call: Sample, context: Context) -> ToolResult:
     counts as a distribution, and the data's share of each where the records can be counted.
     """
     query = _query(call)
+    if distributions.answer_kind(query) == "open" and call.n > joint.SAMPLES_OF_TEXT:
+        raise ToolError(f"At most {joint.SAMPLES_OF_TEXT} texts are drawn at once, not {call.n}.")
     rng = np.random.default_rng(context.seed)
     model: Distribution | None = None
     data: Distribution | None = None

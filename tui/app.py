@@ -19,7 +19,16 @@ from core_model.errors import CandorError
 from persona.goals import parse_goals
 from tui.composer import Composer
 from tui.frame import Frame
-from tui.runner import Happened, Loaded, Loading, NotLoaded, Opened, RunEnded, Runner
+from tui.runner import (
+    Happened,
+    Loaded,
+    Loading,
+    NotLoaded,
+    NotOpened,
+    Opened,
+    RunEnded,
+    Runner,
+)
 from tui.sidebar import Sidebar
 from tui.welcome import Welcome
 
@@ -58,6 +67,7 @@ class CandorApp(Frame):
         self._current: Turn | None = None
         self._not_loaded: str | None = None
         self._unsaved = False
+        self._leaving = False
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -92,6 +102,10 @@ class CandorApp(Frame):
         early, self._early = self._early, []
         for text in early:
             await self._ask(text)
+
+    def on_not_opened(self, message: NotOpened) -> None:
+        self.show_state("no history: nothing can be asked")
+        self.say(message.line, "bad")
 
     def on_loading(self, message: Loading) -> None:
         part = min(max(message.part, 0.0), 1.0)
@@ -265,6 +279,7 @@ class CandorApp(Frame):
             self.say("Nothing has been asked yet.")
             return
         await self.transcript.show(self.chat.turns)
+        self.composer.remember(self.composer.text)
         self.composer.put(question)
         self.composer.focus()
 
@@ -332,10 +347,16 @@ class CandorApp(Frame):
             self.say(f"Written to {path}.")
 
     async def action_quit(self) -> None:
-        """Stop, save and leave."""
+        """Stop, save and leave; what can't be saved is only left on a second wish."""
         if self._current is not None:
             self.runner.halt()
             await self._stopped()
+        history = self.chat.history if self.chat else None
+        problem = history.save_again() if history else None
+        if history and history.unsaved and not self._leaving:
+            self._leaving = True
+            self.say(f"{problem} /export keeps a copy; quit once more to leave without.", "bad")
+            return
         self.exit()
 
     # ---- showing -------------------------------------------------------------------------
@@ -361,3 +382,4 @@ class CandorApp(Frame):
         elif self._unsaved:
             self.say("All is saved again.")
         self._unsaved = bool(problem)
+        self._leaving = False

@@ -7,6 +7,7 @@ needs it.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -102,7 +103,8 @@ def chat(
     if plain:
         _plain_chat(given)
         return
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if not is_terminal or os.environ.get("TERM") == "dumb":
         raise CandorError("The chat needs a terminal. Use 'candor chat --plain' or 'candor ask'.")
     from persona.goals import DEFAULT_GOALS
     from tui.app import CandorApp
@@ -229,6 +231,8 @@ def query(
     if batch is not None:
         lines = _lines(batch)
         core = given.load_core(loading_line())
+        if data == "-":
+            raise CandorError("With --batch each line has its own data: leave '--data -' out.")
         defaults = {"data": data, "top": top, "method": method, "seed": seed}
         queries.run_batch(
             lines, _runner(core), defaults, lambda error: line_for(error, given.log), _write
@@ -288,7 +292,8 @@ def _lines(batch: str) -> list[str]:
     if batch == "-":
         return sys.stdin.readlines()
     try:
-        return Path(batch).read_text(encoding="utf-8").splitlines()
+        # Not splitlines: a JSON string may hold other line separators as they are.
+        return Path(batch).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise CandorError(f"{batch} could not be read: {reason}.") from error
@@ -347,6 +352,7 @@ def loading_line() -> Progress:
 def run(arguments: list[str] | None = None, given: Program | None = None) -> int:
     """Run a command line; returns the exit status, every failure said in one line."""
     log: Path | None = None
+    _open_streams()
     try:
         ready = given or Program(Settings.from_environment())
         log = ready.log
@@ -361,6 +367,15 @@ def run(arguments: list[str] | None = None, given: Program | None = None) -> int
         return 130
     except Exception as error:
         return _explain(error, log)
+
+
+def _open_streams() -> None:
+    """Streams that were closed are empty; input that is not text in its encoding is still read."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
 
 
 def _explain(error: Exception, log: Path | None) -> int:

@@ -51,8 +51,9 @@ def write(path: Path | None, title: str, turns: Sequence[Turn]) -> Path:
             out.write(to_markdown(title, turns))
     except FileExistsError as error:
         raise StorageError(f"{chosen} exists already. Name another file.") from error
-    except OSError as error:
-        raise StorageError(f"{chosen} could not be written: {error.strerror}.") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise StorageError(f"{chosen} could not be written: {reason}.") from error
     return chosen
 
 

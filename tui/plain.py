@@ -12,7 +12,6 @@ from core_model.errors import CandorError
 from persona.events import (
     Event,
     Reply,
-    ReplyDelta,
     ToolFinished,
     TurnFailed,
 )
@@ -30,7 +29,7 @@ Write = Callable[[str], None]
 
 
 def print_events(events: Iterable[Event], turn: Turn, write: Write) -> Turn:
-    """Write a turn as it happens: cards, the reply as it streams, the verdict; returns its fold."""
+    """Write a turn as it happens: cards, then the reply with its verdict; returns its fold."""
     for event in events:
         turn = turn.after(event)
         match event:
@@ -39,9 +38,6 @@ def print_events(events: Iterable[Event], turn: Turn, write: Write) -> Turn:
                     if call.call_id == call_id:
                         lines = [card_title(call, WIDTH), *card_body(call, WIDTH)]
                         write("\n" + _indented(plain(lines)) + "\n")
-            case ReplyDelta(text=text):
-                first = turn.reply == text
-                write(("\n" if first else "") + printable(text))
             case Reply() | TurnFailed():
                 write(_ending(turn))
             case _:
@@ -53,7 +49,8 @@ def print_events(events: Iterable[Event], turn: Turn, write: Write) -> Turn:
 
 
 def _ending(turn: Turn) -> str:
-    lines = []
+    """The reply, once it has been judged: what is printed can't be withdrawn; and what it was."""
+    lines = [printable(turn.reply)] if turn.reply else []
     if turn.failure:
         lines.append(f"✗ {one_line(turn.failure)}")
     if turn.state == "stopped":
@@ -127,9 +124,9 @@ class PlainChat:
                 text = self._read("\n> ").strip()
             except EOFError:
                 self._write("\n")
-                return
+                break
             if text in ("/quit", "/exit"):
-                return
+                break
             try:
                 if text.startswith("/"):
                     self._command(text)
@@ -137,6 +134,8 @@ class PlainChat:
                     self._ask(text)
             except CandorError as error:
                 self._write(f"✗ {one_line(str(error))}\n")
+        if self.chat.history.unsaved and (problem := self.chat.history.save_again()):
+            self._write(f"! {problem}\n")
 
     def _ask(self, text: str) -> None:
         turn = self.chat.ask(text, secrets.randbelow(2**31))

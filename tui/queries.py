@@ -8,7 +8,7 @@ from typing import Any
 
 from core_model.core import Answer, Distribution, Estimate
 from core_model.errors import CandorError
-from tui.render import chart, estimate_lines, plain, wrap_muted
+from tui.render import chart, estimate_lines, plain, printable, wrap_muted
 
 WIDTH = 88
 KEYS = {"query": str, "data": str, "top": int, "method": str, "seed": int}
@@ -33,11 +33,11 @@ def as_text(result: dict[str, Any]) -> str:
     shown = found[0] or found[1]
     assert shown is not None
     rows = len(shown.answers)
-    if any(len(answer.value) > 60 for answer in shown.answers):
-        body = "\n\n".join(answer.value for answer in shown.answers)
-        return plain(_head(result)) + "\n" + body
-    lines = chart(found[0], found[1], WIDTH, rows) if rows else []
     notes = [line for each in every for line in wrap_muted(_note(each), WIDTH)]
+    if any(len(answer.value) > 60 for answer in shown.answers):
+        body = "\n\n".join(printable(answer.value) for answer in shown.answers)
+        return f"{plain(_head(result))}\n{body}\n\n{plain(notes)}"
+    lines = chart(found[0], found[1], WIDTH, rows) if rows else []
     return plain([*_head(result), *lines, (), *notes])
 
 

@@ -127,13 +127,15 @@ def chart(
     model: Distribution | None, data: Distribution | None, width: int, rows: int
 ) -> list[Line]:
     """One row an answer: label, bar with the counted share marked on it, both numbers."""
-    main = shares(model or data)
+    first = model or data
+    assert first is not None
+    main = shares(first)
     counted = shares(data) if model is not None and data is not None else None
     values = list(main)[:rows]
     if counted is not None:
         # What the corpus says most often is shown even where the model does not list it.
         leading = [value for value in list(counted)[:2] if value not in values]
-        values = values[: rows - len(leading)] + leading
+        values = values[: max(rows - len(leading), 1)] + leading
     labels = [one_line(value) or '""' for value in values]
     numbers = NUMBER_WIDTH * (2 if counted is not None else 1)
     widest = max(cell_len(label) for label in [*labels, OTHERS])
@@ -148,12 +150,16 @@ def chart(
     lines: list[Line] = [(Span(head + "".join(h.rjust(NUMBER_WIDTH) for h in heads), "muted"),)]
     for value, label in zip(values, labels, strict=True):
         p, c = main.get(value, 0.0), None if counted is None else counted.get(value, 0.0)
+        numbers_of = [Span(_share_text(first, main, value).rjust(NUMBER_WIDTH), "number")]
+        if counted is not None:
+            assert data is not None
+            numbers_of.append(Span(_share_text(data, counted, value).rjust(NUMBER_WIDTH), "mark"))
+        marked = c if counted is None or value in counted else None
         lines.append(
             (
                 Span(_fit(label, label_width) + "  ", "label"),
-                *bar(p, c, highest, bar_width),
-                Span(percent(p).rjust(NUMBER_WIDTH), "number"),
-                *([] if c is None else [Span(percent(c).rjust(NUMBER_WIDTH), "mark")]),
+                *bar(p, marked, highest, bar_width),
+                *numbers_of,
             )
         )
     others = [1.0 - sum(m.get(v, 0.0) for v in values) for m in (main, counted) if m is not None]
@@ -161,6 +167,12 @@ def chart(
         shown = "".join(percent(max(rest, 0.0)).rjust(NUMBER_WIDTH) for rest in others)
         lines.append((Span(_fit(OTHERS, label_width + bar_width + 2) + shown, "muted"),))
     return lines
+
+
+def _share_text(distribution: Distribution, listed: dict[str, float], value: str) -> str:
+    """A value's probability; a dash where the list is cut and does not say."""
+    is_cut = distribution.listed_mass < 1 - 1e-6
+    return UNLISTED if value not in listed and is_cut else percent(listed.get(value, 0.0))
 
 
 def shares(distribution: Distribution | None) -> dict[str, float]:
@@ -231,6 +243,7 @@ def estimate_lines(estimates: Sequence[Estimate], probability: bool, width: int 
     ]
 
 
+UNLISTED = "–"
 METHOD_NAMES = {
     "exact": "model, exact",
     "sampled": "model, sampled",
@@ -281,7 +294,8 @@ def verdict_line(verdict: SafetyVerdict) -> Line:
         f"harmful prompt {percent(verdict.prompt_harmful)}"
     )
     blocked = (Span("  ✗ first answer withheld", "bad"),) if verdict.blocked else ()
-    return (Span("✓ " if verdict.safe >= 0.5 else "! ", "good"), Span(numbers, "muted"), *blocked)
+    sign = Span("✓ ", "good") if verdict.safe >= 0.5 else Span("! ", "bad")
+    return (sign, Span(numbers, "muted"), *blocked)
 
 
 def stray_line(stray: Sequence[str]) -> Line:

@@ -32,6 +32,14 @@ class Opened(Message):
         self.notice = notice
 
 
+class NotOpened(Message):
+    """The storage could not even be imported; one line says why."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__()
+        self.line = line
+
+
 class Loading(Message):
     """What is being loaded and how much of it, from 0 to 1."""
 
@@ -90,15 +98,19 @@ class Runner:
 
     def open_history(self, path: Path) -> None:
         """Thread: import the storage, open the file."""
-        from persona.history import History
+        try:
+            from persona.history import History
 
-        # What the first answer needs is imported here too, where it holds up no keystroke.
-        from tui import session, transcript
+            # What the first answer needs is imported here too, where it holds up no keystroke.
+            from tui import session, transcript
 
-        assert session and transcript
-        history = History(path)
-        notice = history.open()
-        self._post(Opened(history, notice))
+            assert session and transcript
+            history = History(path)
+            notice = history.open()
+        except Exception as error:
+            self._post(NotOpened(line_for(error, self._log)))
+        else:
+            self._post(Opened(history, notice))
 
     def load(self) -> None:
         """Thread: load the core."""

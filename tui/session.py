@@ -54,7 +54,7 @@ class Chat:
         self.turns = list(self.history.turns(conversation))
         self.conversation = conversation
         self.title = title
-        if self.turns and self.turns[-1].goals:
+        if self.turns:
             self.goals = self.turns[-1].goals
 
     def ask(self, text: str, seed: int) -> Turn:

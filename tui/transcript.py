@@ -21,7 +21,7 @@ from textual.reactive import reactive
 from textual.widgets import Markdown, Static
 from textual.widgets.markdown import MarkdownStream
 
-from persona.events import Event, Reply, ReplyDelta
+from persona.events import Event, Reply, ReplyDelta, SafetyVerdict
 from persona.turn import Call, State, Turn
 from tui.render import (
     Detail,
@@ -157,6 +157,9 @@ class TurnView(Vertical):
         match event:
             case ReplyDelta():
                 await self._write(event.text)
+            case SafetyVerdict(blocked=True):
+                await self._stand(turn.reply)
+                self._show_notes()
             case Reply():
                 await self.settle(turn)
             case _:
@@ -165,15 +168,23 @@ class TurnView(Vertical):
     async def settle(self, turn: Turn) -> None:
         """The turn is over: the stored reply stands, however much of it was streamed."""
         self.turn = turn
+        for card, call in zip(self.query(ToolCard), turn.calls, strict=False):
+            card.call = call
+        await self._stand(turn.reply)
+        self._show_notes()
+
+    async def _stand(self, reply: str) -> None:
+        """End the stream; the reply stands in place of what was streamed, where they differ."""
         if self._stream is not None:
             await self._stream.stop()
             self._stream = None
-        if self._written != printable(turn.reply):
-            if self._reply is not None:
-                await self._reply.remove()
-            if turn.reply:
-                await self.mount(self._markdown(turn.reply), before=self.query_one(".notes"))
-        self._show_notes()
+        if self._written == printable(reply):
+            return
+        if self._reply is not None:
+            await self._reply.remove()
+            self._reply, self._written = None, ""
+        if reply:
+            await self.mount(self._markdown(reply), before=self.query_one(".notes"))
 
     async def _write(self, text: str) -> None:
         if self._stream is None:
