@@ -258,8 +258,12 @@ async def test_a_reply_that_was_replaced_shows_only_the_replacement(tmp_path: Pa
         *events, reply = says("I cannot help with that.", safe=0.9, blocked=True)(question)
         return [events[0], ReplyDelta("t", "Something harmful"), events[-1], reply]
 
-    async with running(tmp_path, FakeAgent(make)) as (app, pilot):
+    gate = threading.Event()
+    async with running(tmp_path, FakeAgent(make, gate=gate, free=3)) as (app, pilot):
         await ask(pilot, app, "bad")
+        await wait_until(pilot, lambda: app._current and app._current.verdict, "the verdict")
+        await wait_until(pilot, lambda: not app.query("Markdown.reply"), "nothing of the first")
+        gate.set()
         await wait_until(pilot, over(app))
         await pilot.pause()
         assert len(app.query("Markdown.reply")) == 1
@@ -521,6 +525,9 @@ async def test_a_disk_that_is_full_is_said_until_it_is_not(tmp_path: Path) -> No
             await ask(pilot, app, "hi")
             await wait_until(pilot, lambda: app.chat and app.chat.turns and app.chat.turns[0].over)
             await wait_until(pilot, lambda: "Not saved" in shown(app, "#notice"))
+            await pilot.press("ctrl+q")
+            await wait_until(pilot, lambda: "quit once more" in shown(app, "#notice"))
+            assert app.is_running
             pages = 100_000
             await ask(pilot, app, "again")
             await wait_until(pilot, over(app, 2))
@@ -555,15 +562,15 @@ def long_conversation(folder: Path, turns: int) -> None:
 
 
 async def test_a_long_conversation_is_windowed_and_typing_stays_quick(tmp_path: Path) -> None:
-    long_conversation(tmp_path, 150)
+    long_conversation(tmp_path, 60)
     async with running(tmp_path, FakeAgent(echoes), size=(120, 40)) as (app, pilot):
         assert app.chat is not None
         (listed,) = app.chat.history.conversations()
         app.query_one(Sidebar).post_message(Sidebar.Chosen(listed.id, listed.title))
         transcript = app.transcript
         await wait_until(pilot, lambda: len(transcript.views()) == WINDOW)
-        assert len(app.chat.turns) == 150
-        assert "136 earlier turns" in shown(app, ".earlier")
+        assert len(app.chat.turns) == 60
+        assert "46 earlier turns" in shown(app, ".earlier")
         await pilot.pause()
 
         composer = app.query_one(Composer)
@@ -577,7 +584,7 @@ async def test_a_long_conversation_is_windowed_and_typing_stays_quick(tmp_path: 
         assert sorted(took)[len(took) // 2] < 0.25
 
         transcript.scroll_to(y=0, animate=False)
-        await wait_until(pilot, lambda: transcript.first < 136, "earlier turns")
+        await wait_until(pilot, lambda: transcript.first < 46, "earlier turns")
         await wait_until(pilot, lambda: transcript.scroll_y > 2, "the same place")
         while transcript.first > 0:
             first = transcript.first
@@ -592,7 +599,7 @@ async def test_a_long_conversation_is_windowed_and_typing_stays_quick(tmp_path: 
 
         composer.put("")
         await ask(pilot, app, "the end")
-        await wait_until(pilot, over(app, 151))
+        await wait_until(pilot, over(app, 61))
         assert transcript.views()[-1].turn.question == "the end"
         assert len(transcript.views()) <= WINDOW + 8
 
