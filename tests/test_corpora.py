@@ -9,6 +9,7 @@ from core_model.core import plan
 from core_model.corpora.base import refuse_held_out
 from core_model.errors import HeldOutError
 from core_model.notation import Binding, Draw
+from tools import joint
 
 
 @pytest.mark.parametrize(
@@ -42,3 +43,10 @@ def test_no_held_out_record_is_among_those_of_training(name: str) -> None:
     assert refuse_held_out(corpus, corpus.records("train"))
     with pytest.raises(HeldOutError):
         refuse_held_out(corpus, [*corpus.records("train")[:3], held_out[0]])
+
+
+def test_a_passage_counts_as_a_part_of_its_address() -> None:
+    """236 addresses, of unequal length, are worth fewer than as many independent ones."""
+    total = float(sum(corpora.load("speeches").count({}, ["medium"]).values()))
+    assert 100 < joint.independent("speeches", (), total) < 236 < total
+    assert joint.independent("names", (), 5.0) == 5.0

@@ -68,6 +68,7 @@ class Speeches(Corpus):
                 Variable("medium", "closed", ("spoken", "written"), False, "how it was given"),
             ),
             doc="annual addresses of US presidents, 1790 to 2026, in passages of 60 words",
+            unit=("author", "year", "medium"),
         )
 
     def is_held_out(self, values: Mapping[str, str]) -> bool:
