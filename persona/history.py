@@ -1,14 +1,15 @@
 """Conversations on disk.
 
 Storage: one SQLite file, written through SQLAlchemy, in which nothing is ever changed or removed.
-A `conversation` has a tree of `message` rows: a question (role `user`) whose parent is the reply it
-follows, and the reply (`assistant`) or failure (`failure`) that answers it. Asking again adds a
-sibling; reading takes the newest branch. What answered a reply hangs on it: its `tool_call` rows
-with arguments, notation, whole result and seed, and one `verdict`. A question row carries the goals
-and the seed in force, so any turn can be run again. Ids are made here, in time order, before a row
-is written; so rows that the disk refuses wait in memory, in order, and go with the next save. The
-schema's version is SQLite's `user_version`; only a file behind `SCHEMA_VERSION` loads Alembic. A
-damaged file is moved aside whole, never repaired in place.
+A `conversation` has a tree of `message` rows: a question (role `user`) whose parent is the reply
+it follows, and the reply (`assistant`) that answers it, with the `failure` that cut it short if
+any. Asking again adds a sibling; reading takes the newest branch. What answered a reply hangs on
+it: its `tool_call` rows with arguments, notation, whole result and seed, and one `verdict`. A
+question row carries the goals and the seed in force, so any turn can be run again. Ids are made
+here, in time order, before a row is written; so rows that the disk refuses wait in memory, in
+order, and go with the next save. The schema's version is SQLite's `user_version`; only a file
+behind `SCHEMA_VERSION` loads Alembic. A damaged file is moved aside whole, never repaired in
+place.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from persona.tables import (
 )
 from persona.turn import Turn, readable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_SECONDS = 5.0
 
 
@@ -186,16 +187,11 @@ class History:
 
     def answer(self, conversation_id: str, turn: Turn) -> str:
         """Save what answered a question, in one transaction; returns the reply's id."""
-        failed = turn.state == "failed"
         row = {
-            **message_row(
-                conversation_id,
-                turn.id,
-                "failure" if failed else "assistant",
-                (turn.failure or "") if failed else turn.reply,
-            ),
+            **message_row(conversation_id, turn.id, "assistant", turn.reply),
             "stopped": turn.state == "stopped",
             "stray": list(turn.stray),
+            "failure": readable(turn.failure or "") if turn.state == "failed" else None,
         }
         rows: list[Row] = [(message, row)]
         for position, call in enumerate(turn.calls):

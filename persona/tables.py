@@ -58,6 +58,7 @@ message = Table(
     Column("goals", JSON(none_as_null=True)),
     Column("seed", BigInteger),
     Column("stray", JSON(none_as_null=True)),
+    Column("failure", Text),
     Index("message_by_conversation", "conversation_id"),
 )
 tool_call = Table(
@@ -100,6 +101,7 @@ def message_row(
         "goals": None,
         "seed": None,
         "stray": None,
+        "failure": None,
     }
 
 
@@ -133,12 +135,12 @@ def turn_of(
     )
     if answer is None:
         return turn
-    failed = answer["role"] == "failure"
+    failed = answer["failure"] is not None
     return replace(
         turn,
         reply_id=answer["id"],
-        reply="" if failed else answer["text"],
-        failure=answer["text"] if failed else None,
+        reply=answer["text"],
+        failure=answer["failure"],
         state="failed" if failed else "stopped" if answer["stopped"] else "done",
         stray=tuple(answer["stray"] or ()),
         calls=tuple(_call(row) for row in sorted(calls, key=lambda row: row["position"])),

@@ -13,6 +13,7 @@ import sqlalchemy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import persona
 from core_model.core import Answer, Distribution, Estimate
 from core_model.errors import CandorError
 from persona.events import (
@@ -319,6 +320,49 @@ def test_a_file_of_a_newer_version_is_left_alone(history: History) -> None:
     conversation = say(newer, "kept", "in memory")
     assert [turn.reply for turn in newer.turns(conversation)] == ["in memory"]
     assert history.path.read_bytes() == before
+
+
+def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    """As version 1 wrote it: what a failed turn said stood in the place of its text."""
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy import create_engine
+
+    path = tmp_path / "history.db"
+    config = Config()
+    config.set_main_option("script_location", str(Path(persona.__file__).parent / "migrations"))
+    with create_engine(f"sqlite:///{path}").connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.commit()
+    with sqlite3.connect(path) as stored:
+        stored.execute("insert into conversation values ('c', 'title', '2026-11-22', '[]')")
+        columns = "(id, conversation_id, parent_id, role, text, created, stopped)"
+        for row in (
+            ("m1", "c", None, "user", "a question", "2026-11-22", 0),
+            ("m2", "c", "m1", "failure", "Out of memory.", "2026-11-22", 0),
+            ("m3", "c", "m2", "user", "another", "2026-11-22", 0),
+            ("m4", "c", "m3", "assistant", "a reply", "2026-11-22", 0),
+        ):
+            stored.execute(f"insert into message {columns} values (?, ?, ?, ?, ?, ?, ?)", row)
+        stored.execute("PRAGMA user_version = 1")
+    history = History(path)
+    assert history.open() is None
+    turns = history.turns("c")
+    assert [(turn.state, turn.reply, turn.failure) for turn in turns] == [
+        ("failed", "", "Out of memory."),
+        ("done", "a reply", None),
+    ]
+    assert (tmp_path / "history.before-v2.db").exists()
+
+
+def test_what_was_written_before_a_failure_is_kept(history: History) -> None:
+    conversation = history.start("q", ())
+    turn = history.ask(conversation, None, "q", (), 0)
+    broken = turn.after(ReplyDelta("t", "Half a rep")).after(TurnFailed("t", "Out of memory."))
+    history.answer(conversation, broken)
+    (back,) = History(history.path).turns(conversation)
+    assert (back.state, back.reply, back.failure) == ("failed", "Half a rep", "Out of memory.")
 
 
 def test_migrations_make_the_tables_that_the_program_uses(history: History) -> None:
