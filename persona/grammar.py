@@ -20,6 +20,7 @@ from core_model.corpora import schema
 from core_model.graph import Schema
 from core_model.notation import Binding
 from persona.phrasings.calls import Call
+from persona.phrasings.surfaces import DECADE_WORDS
 
 REPLY = "reply"
 CORPORA = ("names", "speeches")
@@ -38,15 +39,11 @@ MOST = {"sample": 400, "distribution": 20}
 HEAD_WORDS = 3
 LONG_MESSAGE = 30
 FEW = 3
-DECADE_WORDS = {
-    "twenties": "1925", "thirties": "1935", "forties": "1945", "fifties": "1955",
-    "sixties": "1965", "seventies": "1975", "eighties": "1985", "nineties": "1995",
-}  # fmt: skip
 COUNTS = tuple(str(n) for n in (*range(1, 21), 25, 30, 40, 50, 100))
 _WORD = re.compile(r"[^\W\d_][^\W\d_'’-]*(?:[-'’][^\W\d_]+)*")
 _YEAR = re.compile(r"(?<!\d)(?:(\d{3})0s|(\d{4})|['’]?(\d)0s|['’](\d\d))(?!\w)")
 _QUOTED = re.compile(
-    r"“([^“”]{2,})”|«([^«»]{2,})»|\"([^\"]{2,})\"|(?<!\w)['‘](.{2,}?)['’](?!\w)", re.S
+    r"“([^“”]{2,})”|«([^«»]{2,})»|\"([^\"]{2,})\"|(?<!\w)['‘](.{2,2000}?)['’](?!\w)", re.S
 )
 
 
@@ -92,8 +89,8 @@ def years_in(text: str) -> list[str]:
         else:
             spelled = year or f"19{short}"
         found.append((match.start(), spelled))
-    for word, middle in DECADE_WORDS.items():
-        found += [(m.start(), middle) for m in re.finditer(word, text.lower())]
+    for start, word in DECADE_WORDS.items():
+        found += [(m.start(), str(start + 5)) for m in re.finditer(word, text.lower())]
     return [year for _, year in sorted(found)]
 
 

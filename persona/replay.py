@@ -192,16 +192,20 @@ def _talk_of() -> Mapping[str, Talk]:
     return {prompt.id: prompt for prompt in talk()}
 
 
-def general_dialogues(path: Path) -> list[dict[str, str | None]]:
-    """Replayed general chat as labelled exchanges; raises StorageError on a damaged file."""
+def read_general(path: Path) -> list[tuple[str, str]]:
+    """Prompts and replies of replayed general chat; raises StorageError on a damaged file."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        pairs = [(o["prompt"], o["reply"]) for o in map(json.loads, lines)]
+        return [(o["prompt"], o["reply"]) for o in map(json.loads, lines)]
     except (OSError, ValueError, KeyError) as error:
         raise StorageError(f"The replay file {path} can't be read: {error}.") from error
+
+
+def general_dialogues(path: Path) -> list[dict[str, str | None]]:
+    """Replayed general chat as labelled exchanges; raises StorageError on a damaged file."""
     return [
         _labelled(prompt, reply, None if DECLINES.search(reply) else "no", "no")
-        for prompt, reply in pairs
+        for prompt, reply in read_general(path)
     ]
 
 

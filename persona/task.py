@@ -7,17 +7,16 @@ is not forgotten.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
-from core_model.errors import CandorError
 from core_model.prefix_tree import PackedRow, RowBuilder
 from core_model.wire import Wire
 from persona import goals
 from persona.dialogues import Dialogue, Turn, compose, corpus_values
 from persona.grammar import pieces_of
+from persona.replay import read_general
 from persona.script import CORPUS
 
 CALL_WEIGHT = 0.5
@@ -35,11 +34,7 @@ class DialogueTask:
         self._general: list[tuple[str, str]] = []
         self._general_share = general_share if general is not None else 0.0
         if general is not None:
-            try:
-                lines = Path(general).read_text(encoding="utf-8").splitlines()
-                self._general = [(o["prompt"], o["reply"]) for o in map(json.loads, lines)]
-            except (OSError, ValueError, KeyError) as error:
-                raise CandorError(f"The replay file {general} can't be read: {error}.") from error
+            self._general = read_general(Path(general))
 
     def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
         """`count` dialogues, each a row."""

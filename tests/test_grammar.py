@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -111,3 +113,11 @@ def test_names_are_offered_as_they_are_written() -> None:
     options = CallGrammar(("is leslie a girl's name? LESLIE!",)).options(["infer", "names", "sex"])
     assert "Leslie" in options
     assert "leslie" not in options
+
+
+def test_hostile_quotes_are_read_in_time() -> None:
+    """Twenty thousand characters of quotes that open and never close."""
+    began = time.process_time()
+    options = CallGrammar(("a 'b " * 4000,)).options(["infer", "speeches", "author"])
+    assert options
+    assert time.process_time() - began < 2
