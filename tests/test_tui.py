@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Markdown, OptionList, Static
 
+from core_model.core import Answer, Distribution, Method
 from core_model.errors import CandorError, WeightsError
 from persona.events import Reply, ReplyDelta, TurnFailed, TurnStarted
 from persona.goals import DEFAULT_GOALS
@@ -25,7 +27,7 @@ from tests.fake_agent import FakeAgent, echoes, says, wait_until
 from tui import actions, clipboard, export, screenshot
 from tui.app import CandorApp
 from tui.composer import Composer
-from tui.render import card_body, card_title, plain, verdict_line
+from tui.render import card_body, card_title, chart, plain, verdict_line
 from tui.session import AgentFactory, Progress
 from tui.sidebar import Sidebar
 from tui.transcript import WINDOW, ToolCard, Transcript
@@ -512,6 +514,20 @@ async def test_a_damaged_history_is_said_and_survived(tmp_path: Path) -> None:
         await wait_until(pilot, over(app))
 
 
+async def test_a_conversation_that_cannot_be_read_is_not_opened_as_an_empty_one(
+    tmp_path: Path,
+) -> None:
+    long_conversation(tmp_path, 1)
+    async with running(tmp_path, FakeAgent(echoes)) as (app, pilot):
+        assert app.chat is not None
+        (listed,) = app.chat.history.conversations()
+        with sqlite3.connect(tmp_path / "history.db") as stored:
+            stored.execute("update message set goals = '{oops'")
+        app.query_one(Sidebar).post_message(Sidebar.Chosen(listed.id, listed.title))
+        await wait_until(pilot, lambda: "damaged" in shown(app, "#notice"))
+        assert app.chat.conversation is None
+
+
 async def test_a_disk_that_is_full_is_said_until_it_is_not(tmp_path: Path) -> None:
     import sqlalchemy
 
@@ -632,3 +648,23 @@ def test_a_card_fits_any_width() -> None:
                     assert len(line) <= max(width, 37), (width, line)
     assert turn.verdict is not None
     assert plain([verdict_line(turn.verdict)]).startswith("✓ safe 97%")
+
+
+def test_a_cut_list_shows_a_dash_where_it_does_not_say() -> None:
+    def listed(method: Method, **shares: float) -> Distribution:
+        answers = tuple(Answer(value, p) for value, p in shares.items())
+        return Distribution("q", method, answers, sum(shares.values()), 1.0, 0.0, 0)
+
+    model = listed("exact", Ann=0.3, Bob=0.2)
+    cut, whole = listed("data", Cy=0.4, Ann=0.1), listed("data", Cy=0.9, Ann=0.1)
+
+    def numbers(data: Distribution) -> dict[str, list[str]]:
+        lines = plain(chart(model, data, 60, 5)).splitlines()
+        return {line.split()[0]: line.split()[-2:] for line in lines}
+
+    rows = numbers(cut)
+    assert (rows["Ann"], rows["Bob"], rows["Cy"]) == (["30%", "10%"], ["20%", "–"], ["–", "40%"])
+    rows = numbers(whole)
+    assert (rows["Bob"], rows["Cy"]) == (["20%", "0%"], ["–", "90%"])
+    # However few rows there are, the model's first answer is one of them.
+    assert "Ann" in plain(chart(model, cut, 60, 1))

@@ -243,7 +243,11 @@ class CandorApp(Frame):
     async def _reopen(self, conversation: str, title: str) -> None:
         if self.chat is None:
             return
-        self.chat.open(conversation, title)
+        try:
+            self.chat.open(conversation, title)
+        except CandorError as error:
+            self.say(str(error), "bad")
+            return
         for turn in self.chat.turns:
             self.composer.remember(turn.question)
         self._show_transcript()

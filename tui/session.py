@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from core_model.errors import StorageError
 from persona.events import Event, Exchange
 from persona.history import History
 from persona.turn import Turn, clean_question, exchanges
@@ -50,8 +51,15 @@ class Chat:
         self.turns = []
 
     def open(self, conversation: str, title: str) -> None:
-        """Go on with a stored conversation under the goals it had."""
-        self.turns = list(self.history.turns(conversation))
+        """Go on with a stored conversation under the goals it had.
+
+        Raises StorageError where it can't be read: a question asked of an empty one in its place
+        would hide what it holds.
+        """
+        turns = list(self.history.turns(conversation))
+        if not turns and self.history.problem:
+            raise StorageError(self.history.problem)
+        self.turns = turns
         self.conversation = conversation
         self.title = title
         if self.turns:
