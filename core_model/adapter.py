@@ -54,11 +54,17 @@ def with_adapter(
     rows: rows of the embedding for an adapter that has none of its own.
     """
     tensors, facts = read_adapter(folder)
-    rank, scale = int(facts["rank"]), float(facts["scale"])
+    try:
+        rank, scale = int(facts["rank"]), float(facts["scale"])
+        first = int(facts["first_trained"])
+    except (KeyError, ValueError) as error:
+        raise WeightsError(
+            f"{folder / FILE} is not an adapter of Candor: its metadata lack rank, scale or "
+            "first_trained. Give one that scripts/train made."
+        ) from error
     made, tokens = tensors.pop(ROWS, None), tensors.pop(ROW_TOKENS, None)
     if made is not None and tokens is not None:
         rows = dict(zip(tokens.tolist(), made.float(), strict=True))
-    first = int(facts["first_trained"])
     decoder = Decoder(shape, weights, dtype, rank, scale * rank, first, rows)
     try:
         decoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from core_model.core import Conditional
@@ -42,19 +43,44 @@ SHAPE = DecoderShape(
 RANK = 16
 
 
-@cache
-def wire() -> Wire:
-    """The wire format over single bytes and the special tokens of the embedded base."""
+def write_vocabulary(path: Path) -> Path:
+    """Write the vocabulary of single bytes and the special tokens of the embedded base."""
     tokens = [name.encode() for name in SPECIAL] + [bytes([byte]) for byte in range(256)]
     content = {
         "pattern": PATTERN.replace("UNWRITABLE", ""),
         "tokens": [base64.b64encode(token).decode() for token in tokens],
         "special": {name: number for number, name in enumerate(SPECIAL)},
     }
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+@cache
+def wire() -> Wire:
+    """The wire format over that vocabulary."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "vocab.json"
-        path.write_text(json.dumps(content), encoding="utf-8")
-        return Wire(Tokenizer(path))
+        return Wire(Tokenizer(write_vocabulary(Path(folder) / "vocab.json")))
+
+
+def write_base(folder: Path) -> Path:
+    """A folder that `--base` takes, with `weights()`."""
+    folder.mkdir(parents=True)
+    config = {
+        "model_type": "llama",
+        "hidden_size": SHAPE.hidden,
+        "intermediate_size": SHAPE.intermediate,
+        "num_hidden_layers": SHAPE.layers,
+        "num_attention_heads": SHAPE.heads,
+        "num_key_value_heads": SHAPE.kv_heads,
+        "head_dim": SHAPE.head_size,
+        "vocab_size": SHAPE.vocabulary,
+        "rope_theta": SHAPE.rope_theta,
+        "rms_norm_eps": SHAPE.norm_eps,
+    }
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    save_file(weights(), folder / "model.safetensors")
+    write_vocabulary(folder / "vocab.json")
+    return folder
 
 
 def weights(seed: int = 0, shape: DecoderShape = SHAPE, spread: float = 2) -> dict[str, Tensor]:

@@ -1,0 +1,120 @@
+"""Making the core ready from files: a base in a folder, an adapter, and what can be wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from core_model import corpora, loading
+from core_model.adapter import FILE, save_adapter
+from core_model.config import Settings
+from core_model.core import Conditional
+from core_model.errors import WeightsError
+from core_model.loading import load_core
+from core_model.torch_core import TorchCore
+from tests import tiny, toy
+
+WORD = Conditional("weather", "word")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A tiny base in a folder, and an adapter for it whose parameters are not zero."""
+    made = tiny.decoder(tiny.RANK)
+    torch.manual_seed(3)
+    for parameter in made.parameters():
+        parameter.data = 0.1 * torch.randn_like(parameter)
+    save_adapter(made, tmp_path / "adapter", {"recipe": "test"})
+    return Settings(
+        cache_dir=tmp_path / "cache",
+        data_dir=tmp_path / "data",
+        base=str(tiny.write_base(tmp_path / "base")),
+        adapter=tmp_path / "adapter",
+    )
+
+
+def scores(core: TorchCore) -> list[float]:
+    with corpora.register(toy.weather()):
+        return core.log_prob_of(WORD, toy.WORDS).tolist()
+
+
+def merged(settings: Settings) -> Path:
+    (path,) = (settings.cache_dir / "merged").glob("*.safetensors")
+    return path
+
+
+def test_a_core_is_the_base_with_the_adapter_added(settings: Settings) -> None:
+    assert settings.adapter is not None
+    with_adapter = loading.with_adapter(tiny.SHAPE, tiny.weights(), settings.adapter, torch.float32)
+    whole = TorchCore(with_adapter.eval(), tiny.wire())
+    assert scores(load_core(settings)) == pytest.approx(scores(whole), abs=0.02)
+    alone = TorchCore(tiny.decoder().eval(), tiny.wire())
+    assert scores(whole) != pytest.approx(scores(alone), abs=0.5)
+
+
+def test_the_second_start_reads_what_the_first_merged(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = scores(load_core(settings))
+    written = merged(settings).stat().st_mtime_ns
+    monkeypatch.setattr(loading, "with_adapter", None)
+    assert scores(load_core(settings)) == first
+    assert merged(settings).stat().st_mtime_ns == written
+
+
+def test_merged_weights_cut_short_are_made_again(settings: Settings) -> None:
+    first = scores(load_core(settings))
+    path = merged(settings)
+    path.write_bytes(path.read_bytes()[:5000])
+    assert scores(load_core(settings)) == first
+    assert load_file(path)
+
+
+def test_merged_weights_of_another_adapter_are_not_used_and_not_kept(settings: Settings) -> None:
+    first, path = scores(load_core(settings)), merged(settings)
+    assert settings.adapter is not None
+    tensors = load_file(settings.adapter / FILE)
+    other = tiny.decoder(tiny.RANK)
+    other.load_state_dict({name: 2 * tensor.float() for name, tensor in tensors.items()})
+    save_adapter(other, settings.adapter, {})
+    assert scores(load_core(settings)) != first
+    assert merged(settings) != path
+
+
+def test_a_full_disk_costs_time_and_no_more(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    first = scores(load_core(settings))
+    merged(settings).unlink()
+    monkeypatch.setattr(loading, "save_file", full)
+    assert scores(load_core(settings)) == first
+    assert list((settings.cache_dir / "merged").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["base/model.safetensors", f"adapter/{FILE}"])
+@pytest.mark.parametrize("kept", [0, 100, 5000])
+def test_weights_cut_short_are_one_line(settings: Settings, name: str, kept: int) -> None:
+    path = settings.cache_dir.parent / name
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(WeightsError) as refused:
+        load_core(settings)
+    assert "\n" not in str(refused.value)
+    assert str(path) in str(refused.value)
+
+
+def test_a_missing_adapter_and_one_of_another_kind_are_one_line(settings: Settings) -> None:
+    assert settings.adapter is not None
+    path = settings.adapter / FILE
+    save_file({"a": torch.zeros(2)}, path)
+    with pytest.raises(WeightsError, match="not an adapter of Candor"):
+        load_core(settings)
+    path.unlink()
+    with pytest.raises(WeightsError, match="can't be read"):
+        load_core(settings)
