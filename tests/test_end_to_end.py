@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.release]
 
 COLUMNS, ROWS = 120, 46
 SECONDS = 240.0
+PATIENCE = 3.0
 QUESTION = "How likely is the name Jennifer for a girl born in 1972?"
 
 CARD = r"P\(name=Jennifer \| (?:year=1972, sex=female|sex=female, year=1972)\)"
@@ -64,6 +65,21 @@ class Terminal:
                 return screen
             time.sleep(0.1)
         raise AssertionError(f"{pattern!r} never appeared. The last screen:\n{screen}")
+
+    def press_until(self, key: str, pattern: str) -> str:
+        """The screen once the pattern is on it; the key is pressed again when it changes nothing.
+
+        A busy machine may see two presses as one, and tells by no sign when it is ready for more.
+        """
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
+            self.keys(key)
+            pressed = time.monotonic()
+            while time.monotonic() - pressed < PATIENCE:
+                if re.search(pattern, self.screen()):
+                    return self.screen()
+                time.sleep(0.1)
+        raise AssertionError(f"{pattern!r} never appeared. The last screen:\n{self.screen()}")
 
     def wait_for_end(self) -> None:
         """Until the program has ended."""
@@ -117,9 +133,7 @@ def test_ask_quit_reopen_and_find_again(terminal: Terminal) -> None:
     terminal.type("jennifer")
     terminal.wait_for(r"Today[\s\S]*How likely is the name")
     # From the search to the list, then the conversation.
-    terminal.keys("Enter")
-    terminal.keys("Enter")
-    screen = terminal.wait_for(r"model, exact[\s\S]*safe [<>\d.]+%")
+    screen = terminal.press_until("Enter", r"model, exact[\s\S]*safe [<>\d.]+%")
     assert number.group(1) in screen
     terminal.keys("C-q")
     terminal.wait_for_end()

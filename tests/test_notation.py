@@ -350,12 +350,12 @@ def test_a_tree_that_could_not_be_printed_cannot_be_built(make: object) -> None:
     ids=["long", "brackets", "chain", "bad chain", "list", "open quote", "control", "blanks"],
 )
 def test_long_input_is_quick(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         parse(text)
     except NotationError as error:
         assert len(error.message) < 250
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
 
 
 def test_the_longest_query_is_read_and_a_longer_one_refused() -> None:

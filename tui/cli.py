@@ -103,8 +103,7 @@ def chat(
     if plain:
         _plain_chat(given)
         return
-    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    if not is_terminal or os.environ.get("TERM") == "dumb":
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise CandorError("The chat needs a terminal. Use 'candor chat --plain' or 'candor ask'.")
     from persona.goals import DEFAULT_GOALS
     from tui.app import CandorApp
