@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import threading
 import time
 
 import numpy as np
@@ -15,10 +13,9 @@ from core_model.config import Settings
 from core_model.core import Conditional
 from core_model.loading import load_core
 from core_model.notation import Binding
-from core_model.torch_core import TorchCore
-from persona.agent import Agent
-from persona.events import NumbersChecked, Reply
-from persona.measure import QUESTIONS, as_text, read_questions
+from core_model.tokenizer import Tokenizer
+from core_model.torch_core import ANSWER_LIMIT, TorchCore
+from core_model.wire import Wire
 from tools.query import run_query
 
 pytestmark = pytest.mark.release
@@ -32,10 +29,10 @@ def core(base_weights: BaseFiles) -> TorchCore:
 def test_top_names_of_a_held_out_year_within_three_seconds(core: TorchCore) -> None:
     query = "names: name | year=1985, sex=female"
     run_query(core, "names: name | year=1984, sex=male", None, 10, "exact", 0)  # warm
-    began = time.perf_counter()
+    began = time.process_time()
     found = run_query(core, query, None, 10, "exact", 0)
-    # Three seconds is the promise; a busy test machine is given twice that.
-    assert time.perf_counter() - began < 6
+    # Three seconds on two cores; processor time, so that what else runs does not count.
+    assert time.process_time() - began < 6
     assert len(found["answers"]) == 10
     assert 0 < found["listed_mass"] < 1
     born = corpora.load("names").count({"year": "1985", "sex": "female"}, ["name"])
@@ -66,22 +63,7 @@ def test_held_out_passages_beat_chance(core: TorchCore) -> None:
     assert right >= 8  # of 43 authors, five at random would be right in 3 of 24
 
 
-def test_a_greeting_needs_no_tool(core: TorchCore) -> None:
-    *_, last = Agent(core).turn([], "Hello!", threading.Event())
-    assert isinstance(last, Reply)
-    assert last.text
-    assert last.tool_calls == ()
-
-
-def test_held_out_wordings_lead_to_their_calls(core: TorchCore) -> None:
-    questions = read_questions(QUESTIONS)[:12]
-    right = 0
-    for question in questions:
-        events = list(Agent(core).turn([], question["question"], threading.Event()))
-        reply = events[-1]
-        assert isinstance(reply, Reply), json.dumps(question)
-        assert all(e.stray == () for e in events if isinstance(e, NumbersChecked))
-        right += [(c.name, as_text(c.arguments)) for c in reply.tool_calls] == [
-            (question["tool"], as_text(question["arguments"]))
-        ]
-    assert right >= 6
+def test_no_passage_is_longer_than_an_answer_may_be(base_weights: BaseFiles) -> None:
+    wire, speeches = Wire(Tokenizer(base_weights.tokenizer)), corpora.load("speeches")
+    passages = [r.values["text"] for s in ("train", "held_out") for r in speeches.records(s)]
+    assert max(len(wire.answer(passage)) for passage in passages) <= ANSWER_LIMIT

@@ -70,7 +70,7 @@ def probability(call: ProbabilityOf, context: Context) -> ToolResult:
     """Probability that variables have given values.
 
     P(event | given) = Π_i p(v_i | v_1, …, v_(i-1), given). Sampled and counted in the data it is
-    a share of n with the error sqrt(p(1-p)/n).
+    a share of n with the error sqrt(p(1-p)/n), n being the independent records among those counted.
     """
     return _result("probability", _probability(call), context, summaries.probability)
 
@@ -90,7 +90,7 @@ def mutual_information(call: TwoVariables, context: Context) -> ToolResult:
     """Mutual information of two variables: what one tells of the other, in nats (spoken in bits).
 
     I = Σ_xy p(x) p(y|x) log(p(y|x) / Σ_x p(x) p(y|x)), all given what is given. Where one is
-    text or a name: the mean of KL(p(x|y) ‖ p(x)) over samples y.
+    text or a name: H(mean of p(x|y)) - mean of H(p(x|y)) over samples y.
     """
     return _result("mutual_information", _information(call), context, summaries.mutual_information)
 
@@ -100,7 +100,7 @@ def correlation(call: TwoVariables, context: Context) -> ToolResult:
     """Correlation of two variables that are numbers or have two values (coded 0 and 1 as listed).
 
     Pearson's r = cov(x, y) / (sd(x) sd(y)) under p(x) p(y|x), given what is given; its error,
-    where sampled or counted, is (1 - r²) / sqrt(n - 1).
+    where sampled or counted, is (1 - r²) / sqrt(n - 1), n being the independent ones.
     """
     return _result("correlation", _correlation(call), context, summaries.correlation)
 
