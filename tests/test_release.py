@@ -1,4 +1,4 @@
-"""The adapter that ships, on the base weights: a few figures far from chance, and one turn."""
+"""The core on the adapter that ships: a few figures far from chance, and what it promises."""
 
 from __future__ import annotations
 
