@@ -110,7 +110,8 @@ class LowRank(nn.Module):
         nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.linear(functional.linear(x, self.a), self.b * self.scale)
+        a, b = self.a.to(x.dtype), (self.b * self.scale).to(x.dtype)
+        return functional.linear(functional.linear(x, a), b)
 
 
 class Decoder(nn.Module):
@@ -154,7 +155,7 @@ class Decoder(nn.Module):
         y = functional.linear(x, self._weights[f"{layer}.{module}"])
         name = f"{layer}_{module}"
         if name in self.adapters:
-            y = y + self.adapters[name](x).to(y.dtype)
+            y = y + self.adapters[name](x)
         return y
 
     def forward(
@@ -221,8 +222,9 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | Sequence[Tensor] | N
             q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=True
         )
     lengths = [len(block) for block in mask]
-    parts = zip(*(torch.split(x, lengths, dim=2) for x in (q, k, v)), mask, strict=True)
-    return torch.cat([_attend(*part) for part in parts], dim=2)
+    # In float32: on short blocks the backward pass in bfloat16 takes twice the time.
+    parts = zip(*(torch.split(x.float(), lengths, dim=2) for x in (q, k, v)), mask, strict=True)
+    return torch.cat([_attend(*part) for part in parts], dim=2).to(q.dtype)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -93,13 +93,18 @@ class PrefixTree:
             return slice(0, self.n_roots)
         return slice(int(self.first_child[node]), int(self.first_child[node + 1]))
 
-    def visits(self, weights: Floats, count: int, rng: np.random.Generator) -> dict[int, float]:
+    def visits(
+        self, weights: Floats, count: int, rng: np.random.Generator, favour: Floats | None = None
+    ) -> dict[int, float]:
         """Nodes on the way to `count` answers drawn by systematic sampling, with their shares.
 
         The expected share of a node is its probability: an unbiased choice of the nodes of
         E_answer Σ_node KL(node) with little variance. Leaves are left out; the root has share 1.
+        favour: (n_answers,) factors of the chance to be drawn; shares are divided by them again.
         """
-        cumulative = np.cumsum(weights[self.order])
+        favour = np.ones(len(weights)) if favour is None else favour
+        cumulative = np.cumsum((weights * favour)[self.order])
+        worth = cumulative[-1] / weights.sum() / count / favour[self.order]
         points = (np.arange(count) + rng.random()) / count * cumulative[-1]
         drawn = np.minimum(np.searchsorted(cumulative, points, side="right"), len(cumulative) - 1)
         shares: dict[int, float] = {-1: 1.0}
@@ -112,7 +117,7 @@ class PrefixTree:
                 )
                 if self.first_child[child] == self.first_child[child + 1]:
                     break
-                shares[child] = shares.get(child, 0.0) + 1.0 / count
+                shares[child] = shares.get(child, 0.0) + float(worth[position])
                 node = child
         return shares
 

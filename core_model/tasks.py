@@ -24,6 +24,8 @@ from core_model.wire import Wire
 
 Floats = NDArray[np.float64]
 NAMES_A_PROMPT = 16
+FAVOUR_BY_TOKENS = np.array([0.4, 1.0, 1.5])
+"""How readily names of one, two, and three or more tokens are drawn: the longer, the harder."""
 YEARS_A_ROW = 3
 EARLY_PLACES, EARLY_WORDS = 3, 12
 YEAR_KERNEL_YEARS = 4.0
@@ -65,8 +67,14 @@ class NamesTask:
         self._cells = [
             (SEXES.index(c.values["sex"]), int(c.values["year"]) - FIRST_YEAR) for c in cells
         ]
+        # Years of many names are the hard ones.
+        many = np.sqrt([np.count_nonzero(self._counts[cell]) for cell in self._cells])
+        self._cell_chance = many / many.sum()
         self._listed = corpus.listed
-        self._tree = PrefixTree.build([wire.answer(name) for name in corpus.listed])
+        answers = [wire.answer(name) for name in corpus.listed]
+        self._tree = PrefixTree.build(answers)
+        last = len(FAVOUR_BY_TOKENS) - 1
+        self._favour = FAVOUR_BY_TOKENS[[min(len(a) - 2, last) for a in answers]]
         self._closed = {"sex": ClosedAnswers(wire, SEXES), "year": ClosedAnswers(wire, YEARS)}
         self._name_totals = self._counts.sum(axis=(0, 1)).astype(float)
         self._by_sex = self._counts.sum(axis=1).astype(float)
@@ -80,7 +88,8 @@ class NamesTask:
 
     def _ask_name(self, rng: np.random.Generator) -> PackedRow:
         """The name given sex and year, for several of them that share what comes first."""
-        sex, year = self._cells[rng.integers(len(self._cells))]
+        first, *others = rng.choice(len(self._cells), YEARS_A_ROW, False, self._cell_chance)
+        sex, year = self._cells[first]
         builder = RowBuilder()
         start = builder.extend(self._wire.segment("corpus", "names"))
         if rng.random() < 0.5:
@@ -92,7 +101,6 @@ class NamesTask:
                 self._ask_one_name(builder, shared, self._counts[:, year].sum(axis=0), rng)
         else:
             shared = builder.extend(self._wire.binding("sex", SEXES[sex]), start)
-            others = rng.choice(len(self._cells), YEARS_A_ROW - 1, replace=False)
             for one in dict.fromkeys([year, *(self._cells[i][1] for i in others)]):
                 after = builder.extend(self._wire.binding("year", YEARS[one]), shared)
                 self._ask_one_name(builder, after, self._counts[sex, one], rng)
@@ -107,7 +115,7 @@ class NamesTask:
     ) -> None:
         weights = counts.astype(float)
         asked = builder.extend(self._wire.query("name"), after)
-        shares = self._tree.visits(weights, self._names_a_prompt, rng)
+        shares = self._tree.visits(weights, self._names_a_prompt, rng, self._favour)
         builder.tree(self._tree, weights, asked, shares, 0.5)
 
     def _ask_labels(self, rng: np.random.Generator) -> PackedRow:

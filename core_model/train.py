@@ -27,6 +27,7 @@ from core_model.base_files import BaseFiles
 from core_model.decoder import Decoder, DecoderShape
 from core_model.errors import CandorError
 from core_model.likelihood import batches, row_losses
+from core_model.loading import compute_dtype
 from core_model.prefix_tree import PackedRow
 from core_model.recipe import Recipe, Task, read_recipe
 from core_model.tokenizer import Tokenizer
@@ -152,9 +153,9 @@ def start_decoder(recipe: Recipe, base: BaseFiles, wire: Wire) -> Decoder:
     weights: dict[str, Tensor] = load_file(base.weights)
     rows = wire.mark_rows(weights["model.embed_tokens.weight"])
     if recipe.start is not None:
-        return with_adapter(shape, weights, Path(recipe.start), torch.float32, rows)
+        return with_adapter(shape, weights, Path(recipe.start), compute_dtype(), rows)
     return Decoder(
-        shape, weights, torch.float32, recipe.rank, recipe.alpha, recipe.first_trained, rows
+        shape, weights, compute_dtype(), recipe.rank, recipe.alpha, recipe.first_trained, rows
     )
 
 

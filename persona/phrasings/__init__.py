@@ -3,7 +3,8 @@
 A question template mixes words with slots (`{year}`, `{girls}`, `{passage}`) and, where two
 variables are compared, mentions of them (`<sex:gender>`). Each has an id made of its group and a
 hash of its words, and belongs for good to one split: the same hash holds out about a fifth, so
-adding or moving templates never changes the side of another.
+adding or moving templates never changes the side of another. Those of a group's list `training`
+came when the held-out questions were drawn already and are all on the training side.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ class Template(Words):
     """A question that calls a tool.
 
     target: the variables asked about; event: the slot's variable whose value is the event;
-    text: the slot that is the document (`name`, `passage`, `saying`); n: a fixed number.
+    text: the slot that is the document (`name`, `passage`, `saying`); n: a fixed number;
+    only_train: written when the held-out questions were already drawn, so on the training side.
     """
 
     tool: str
@@ -83,6 +85,12 @@ class Template(Words):
     event: str | None = None
     document: str | None = None
     n: int | None = None
+    only_train: bool = False
+
+    @property
+    def split(self) -> Split:
+        """The side this wording is on."""
+        return "train" if self.only_train else split_of(self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +137,12 @@ def templates() -> tuple[Template, ...]:
             event=group.get("event"),
             document=group.get("text"),
             n=group.get("n"),
+            only_train=key == "training",
         )
         for file in ("names", "speeches")
         for group in read(file)["group"]
-        for text in group["templates"]
+        for key in ("templates", "training")
+        for text in group.get(key, ())
     )
 
 
