@@ -183,14 +183,14 @@ class SpeechesTask:
             )
 
     def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
-        """Of eight rows, about six read a passage, one writes one and one asks labels alone."""
+        """Of ten rows, about eight read a passage, one writes one and one asks labels alone."""
         made = []
         for _ in range(count):
             index = int(rng.integers(len(self._records)))
             kind = rng.random()
-            if kind < 0.78:
+            if kind < 0.82:
                 made.append(self._read(index, rng))
-            elif kind < 0.9:
+            elif kind < 0.92:
                 made.append(self._write(self._records[index], rng))
             else:
                 made.append(self._label(self._records[index], rng))

@@ -90,15 +90,18 @@ def test_visits_lead_down_and_stray_less_than_one_draw(
     assert all(p[node] < 1 / count + 1e-9 for node in missed)
 
 
-def test_visits_are_unbiased() -> None:
-    """The mean share of a node is its probability, within four standard errors."""
+@pytest.mark.parametrize("favour", [None, np.array([0.2, 1.0, 3.0, 1.0, 0.5, 2.0])])
+def test_visits_are_unbiased(favour: np.ndarray | None) -> None:
+    """The mean share of a node is its probability, within four standard errors, whichever answers
+    are drawn more readily.
+    """
     tree, draws, count = PrefixTree.build(FIXED), 600, 2
     inner = np.flatnonzero(~tree.is_leaf())
     p = (tree.masses(WEIGHTS) / WEIGHTS.sum())[inner]
     rng = np.random.default_rng(0)
     shares = np.zeros((draws, len(inner)))
     for row in shares:
-        visited = tree.visits(WEIGHTS, count, rng)
+        visited = tree.visits(WEIGHTS, count, rng, favour)
         row += [visited.get(int(node), 0.0) for node in inner]
     error = shares.std(axis=0) / np.sqrt(draws)
     assert (abs(shares.mean(axis=0) - p) <= 4 * error + 1e-9).all()
