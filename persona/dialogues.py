@@ -35,7 +35,7 @@ from persona.phrasings import (
 from persona.phrasings.calls import Call
 from persona.phrasings.replies import talk_reply, tool_reply
 from persona.phrasings.results import made_up
-from persona.phrasings.style import Manner, manner, typed
+from persona.phrasings.style import Manner, manner, reworded, typed
 from persona.phrasings.surfaces import Filled, Values, after, applicable, authors, call_of, fill
 
 __all__ = ["Call", "Dialogue", "Turn", "Values", "compose", "corpus_values", "held_out_questions"]
@@ -250,7 +250,11 @@ class _Composer:
     def tool_turn(self, wording: Words, filled: Filled, call: Call) -> Turn:
         summary = made_up(call, self.values, self.rng)
         reply = tool_reply(call, summary, self.goals, self.rng, filled.decade)
-        question = typed(filled.parts, self.how, self.rng, isinstance(wording, FollowUp))
+        later = isinstance(wording, FollowUp)
+        parts = filled.parts
+        if self.split == "train":
+            parts = reworded(parts, self.rng, later)
+        question = typed(parts, self.how, self.rng, later)
         return Turn(question, call, summary, reply, self.goals, wording.id)
 
     def talk(self, kind: str, group: str | None = None) -> Turn:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from core_model import corpora
 from core_model.errors import CandorError
@@ -34,6 +36,7 @@ from persona.phrasings import (
     templates,
 )
 from persona.phrasings.calls import Call
+from persona.phrasings.style import LEAD_INS, Part, reworded
 from persona.phrasings.surfaces import authors
 from tools import TOOLS
 
@@ -251,3 +254,27 @@ def test_goals_are_parsed() -> None:
     for wrong in ("kind", "brief -calibrated"):
         with pytest.raises(CandorError):
             parse_goals(wrong)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32))
+def test_other_words_leave_what_a_question_asks(seed: int) -> None:
+    """Interchanged words are of one group, and no value, mention or passage changes."""
+    rng = np.random.default_rng(seed)
+    parts = (
+        Part("how likely was the name ", "free"), Part("Common", "value"),
+        Part(" for kids born in ", "free"), Part("1901", "value"), Part("likely kids", "fixed"),
+    )  # fmt: skip
+    changed = reworded(parts, rng)
+    kept = [p for p in changed if p.text not in LEAD_INS]
+    assert [p.kind for p in kept] == [p.kind for p in parts]
+    assert [p for p in kept if p.kind != "free"] == [p for p in parts if p.kind != "free"]
+    assert kept[0].text in ("how likely was the name ", "how probable was the name ")
+    assert len(reworded(parts, rng, later=True)) == len(parts)
+
+
+def test_some_questions_to_learn_from_are_reworded_and_led_in() -> None:
+    rng, parts = np.random.default_rng(0), (Part("how likely is it?", "free"),)
+    seen = Counter("".join(p.text for p in reworded(parts, rng)) for _ in range(300))
+    assert seen["how likely is it?"] > seen["how probable is it?"] > 0
+    assert any(text.startswith(LEAD_INS) for text in seen)

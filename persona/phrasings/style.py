@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -17,6 +18,38 @@ OPENINGS = ("hi, ", "hey, ", "ok, ", "so, ", "hello, ", "hi Candor, ", "quick qu
 OPENINGS_LATER = ("ok, ", "so, ", "hm, ", "right, ")
 CLOSINGS = (" please", " thanks", ", please", " pls")
 CONTRACTIONS = (("what is ", "what's "), ("who is ", "who's "), ("could not", "couldn't"))
+INTERCHANGED_SHARE = 0.3
+INTERCHANGEABLE = (
+    ("popular", "common", "frequent", "widespread"),
+    ("likely", "probable"),
+    ("probability", "chance", "likelihood"),
+    ("percentage", "proportion", "fraction"),
+    ("give me", "show me", "get me", "tell me", "let me have"),
+    ("draw", "generate", "pick"),
+    ("called", "named"),
+    ("born in", "from"),
+    ("guess", "work out", "figure out", "infer"),
+    ("diverse", "varied", "mixed"),
+    ("uncertain", "unsure", "undecided"),
+    ("tell you about", "say about", "reveal about", "tell us about"),
+    ("wrote", "said"),
+    ("passage", "text"),
+    ("addresses", "speeches"),
+    ("kids", "children", "babies"),
+    ("parents", "people"),
+    ("might", "could", "would"),
+)
+"""Words of which each can stand for the others in a question."""
+LEAD_IN_SHARE = 0.07
+LEAD_INS = (
+    "tell me, ", "can you tell me: ", "please tell me, ", "I'd like to know: ", "I wonder, ",
+    "for my homework: ", "just curious, ", "another one: ", "help me out: ", "question: ",
+    "my question is, ", "let's see, ", "do you know, ", "I need to know, ",
+)  # fmt: skip
+
+_INTERCHANGEABLE = re.compile(
+    r"\b(" + "|".join(word for group in INTERCHANGEABLE for word in group) + r")\b"
+)
 
 Manner = Literal["lower", "tidy", "plain"]
 
@@ -35,6 +68,29 @@ def manner(rng: np.random.Generator) -> Manner:
     if draw < LOWER_SHARE:
         return "lower"
     return "tidy" if draw < LOWER_SHARE + TIDY_SHARE else "plain"
+
+
+def reworded(
+    parts: Sequence[Part], rng: np.random.Generator, later: bool = False
+) -> tuple[Part, ...]:
+    """The question in other words that mean the same; values and mentions stay as they are.
+
+    For questions to learn from: held-out ones keep the words they were written in.
+    """
+    pieces = [_map(p, lambda t: _interchanged(t, rng)) if p.kind == "free" else p for p in parts]
+    if not later and rng.random() < LEAD_IN_SHARE:
+        pieces.insert(0, Part(LEAD_INS[rng.integers(len(LEAD_INS))], "value"))
+    return tuple(pieces)
+
+
+def _interchanged(text: str, rng: np.random.Generator) -> str:
+    def other(match: re.Match[str]) -> str:
+        if rng.random() >= INTERCHANGED_SHARE:
+            return match.group()
+        group = next(g for g in INTERCHANGEABLE if match.group() in g)
+        return group[rng.integers(len(group))]
+
+    return _INTERCHANGEABLE.sub(other, text)
 
 
 def typed(parts: Sequence[Part], how: Manner, rng: np.random.Generator, later: bool = False) -> str:
