@@ -24,10 +24,16 @@ from core_model.graph import Variable
 from core_model.notation import Binding, Draw
 
 Method = Literal["exact", "sampled", "asked", "data"]
+Check = Callable[[], None]
+"""Called between two steps of long work; what it raises ends the work."""
+
+
+def unchecked() -> None:
+    """The check of work that nobody stops."""
+
+
 CHAIN_SAMPLES = 64
 """Draws along a chain, where what lies between its steps can't be listed."""
-TEXTS_AT_ONCE = 8
-"""Texts drawn between two looks at whether the query was stopped."""
 SEARCHED = 8
 """States of a chain whose most probable answers are looked for."""
 
@@ -158,7 +164,9 @@ class Core(ABC):
         """log p(answer | given) in nats, shape (len(answers),)."""
 
     @abstractmethod
-    def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
+    def sample_of(
+        self, conditional: Conditional, n: int, rng: np.random.Generator, check: Check = unchecked
+    ) -> list[str]:
         """n independent answers."""
 
     @abstractmethod
@@ -341,7 +349,7 @@ def _drawn(row: Mapping[str, float], point: float) -> str:
 class Interruptible(Core):
     """A core that calls `check` before each piece of work; what it raises ends a long query."""
 
-    def __init__(self, core: Core, check: Callable[[], None]) -> None:
+    def __init__(self, core: Core, check: Check) -> None:
         self.name = core.name
         self._core = core
         self._check = check
@@ -350,14 +358,11 @@ class Interruptible(Core):
         self._check()
         return self._core.log_prob_of(conditional, answers)
 
-    def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
-        variable = schema(conditional.corpus).variable(conditional.variable)
-        size = TEXTS_AT_ONCE if variable.kind == "open" else n
-        drawn: list[str] = []
-        while len(drawn) < n:
-            self._check()
-            drawn += self._core.sample_of(conditional, min(size, n - len(drawn)), rng)
-        return drawn
+    def sample_of(
+        self, conditional: Conditional, n: int, rng: np.random.Generator, check: Check = unchecked
+    ) -> list[str]:
+        self._check()
+        return self._core.sample_of(conditional, n, rng, self._check)
 
     def distribution_of(self, conditional: Conditional, top: int | None = None) -> Distribution:
         self._check()

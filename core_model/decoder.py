@@ -83,6 +83,11 @@ class Cache:
         """Number of tokens in the cache."""
         return self.keys[0].shape[2] if self.keys else 0
 
+    @property
+    def bytes(self) -> int:
+        """Size of the keys and values."""
+        return sum(x.numel() * x.element_size() for x in (*self.keys, *self.values))
+
     def repeated(self, rows: int) -> Cache:
         """The cache of one row for `rows` rows."""
         return Cache(
@@ -152,11 +157,13 @@ class Decoder(nn.Module):
             self._weights[name][tokens] = made
 
     def _linear(self, layer: int, module: str, x: Tensor) -> Tensor:
-        y = functional.linear(x, self._weights[f"{layer}.{module}"])
+        rows, length = x.shape[:2]
+        filled = _filled(x.flatten(0, 1))
+        y = functional.linear(filled, self._weights[f"{layer}.{module}"])
         name = f"{layer}_{module}"
         if name in self.adapters:
-            y = y + self.adapters[name](x)
-        return y
+            y = y + self.adapters[name](filled)
+        return y[: rows * length].unflatten(0, (rows, length))
 
     def forward(
         self, tokens: Tensor, positions: Tensor, mask: Tensor | Sequence[Tensor] | None,
@@ -201,7 +208,9 @@ class Decoder(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(…, vocabulary) float32 logits of hidden states (…, D)."""
-        return functional.linear(hidden, self._weights["head"]).float()
+        flat = hidden.reshape(-1, hidden.shape[-1])
+        logits = functional.linear(_filled(flat), self._weights["head"])[: len(flat)].float()
+        return logits.reshape(*hidden.shape[:-1], -1)
 
     def merged(self) -> dict[str, Tensor]:
         """The fused weights with the adapters added in, float32."""
@@ -212,6 +221,18 @@ class Decoder(nn.Module):
                 fused_name = name.replace("_", ".", 1)
                 out[fused_name] = out[fused_name] + adapter.scale * adapter.b @ adapter.a
         return out
+
+
+def _filled(x: Tensor) -> Tensor:
+    """(N', D) the rows of x (N, D) and rows of zeros, N' one of few sizes.
+
+    In bfloat16 oneDNN makes a kernel for each number of rows and keeps hundreds of them: megabytes
+    for each length of a prompt.
+    """
+    if x.dtype != torch.bfloat16 or len(x) <= 8:
+        return x
+    step = 16 if len(x) <= 128 else 64
+    return functional.pad(x, (0, 0, 0, -len(x) % step))
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | Sequence[Tensor] | None) -> Tensor:

@@ -3,6 +3,7 @@
 The merged weights are kept beside the base weights under the checksums of what they were made
 from, so a second start only maps one file. Computation is in bfloat16 where the processor has
 instructions for it, else in float32: emulated bfloat16 is several times slower than either.
+Texts are drawn by OpenVINO, whose form of the same weights is kept likewise.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from core_model.base_files import BaseFiles, sha256
 from core_model.config import Settings
 from core_model.decoder import Decoder, DecoderShape
 from core_model.errors import WeightsError
+from core_model.openvino_sampler import OpenVinoSampler, prepare
 from core_model.tokenizer import Tokenizer
 from core_model.torch_core import TorchCore
 from core_model.wire import Wire
@@ -45,7 +47,17 @@ def load_core(settings: Settings, progress: Progress | None = None) -> TorchCore
     merged = _merged(base, shape, adapter, settings.cache_dir / "merged", report)
     report("preparing the core", 0.8)
     decoder = Decoder(shape, merged, compute_dtype())
-    core = TorchCore(decoder.eval(), Wire(Tokenizer(base.tokenizer)), name=_identity(base, adapter))
+    wire, name = Wire(Tokenizer(base.tokenizer)), _identity(base, adapter)
+    sampler = None
+    if settings.engine != "torch":
+        folder = settings.cache_dir / "openvino" / name
+        try:
+            prepare(shape, merged, base.tokenizer, wire, folder, report)
+            sampler = OpenVinoSampler(folder, wire.end)
+        except (WeightsError, ImportError):
+            if settings.engine == "openvino":
+                raise
+    core = TorchCore(decoder.eval(), wire, name, sampler)
     report("ready", 1.0)
     return core
 

@@ -18,7 +18,8 @@ from torch import Tensor
 from core_model.decoder import Cache, Decoder
 from core_model.wire import Wire
 
-KEPT_PROMPTS = 6
+KEPT_BYTES = 200_000_000
+"""Of keys and values of prompts that are kept: some eight thousand tokens in bfloat16."""
 
 Path = tuple[int, ...]
 
@@ -35,12 +36,30 @@ class Prompt:
     following: Tensor
 
 
+@dataclass(slots=True)
+class PromptUse:
+    """Tokens of the prompts asked for, and how many of them were known from earlier ones."""
+
+    asked: int = 0
+    reused: int = 0
+
+    @property
+    def hit_rate(self) -> float:
+        """Share of the tokens that needed no reading; 0 before anything was asked."""
+        return self.reused / self.asked if self.asked else 0.0
+
+
 class Reader:
-    """A decoder with a small cache of prompts."""
+    """A decoder with a cache of prompts, the least lately used of which are dropped.
+
+    use: what the cache has saved so far.
+    """
 
     def __init__(self, decoder: Decoder, wire: Wire) -> None:
         self._decoder = decoder
         self._kept: OrderedDict[Path, Prompt] = OrderedDict()
+        self._kept_bytes = 0
+        self.use = PromptUse()
         unused = range(wire.tokenizer.size, decoder.shape.vocabulary)
         self._blocked_in_pieces = torch.tensor([*wire.silent, *unused])
         self._blocked = torch.tensor([*wire.silent, wire.closing, *unused])
@@ -48,7 +67,9 @@ class Reader:
     def prompt(self, tokens: Sequence[int]) -> Prompt:
         """Read a prompt, starting from the longest one kept that it shares a beginning with."""
         key = tuple(tokens)
+        self.use.asked += len(key)
         if key in self._kept:
+            self.use.reused += len(key)
             self._kept.move_to_end(key)
             return self._kept[key]
         shared, best = 0, None
@@ -57,7 +78,11 @@ class Reader:
             if same > shared:
                 shared, best = same, kept
         shared = min(shared, len(key) - 1)
-        cache = best.cache.cut(shared) if best is not None and shared else Cache()
+        self.use.reused += shared
+        cache = Cache()
+        if best is not None and shared:
+            cache = best.cache.cut(shared)
+            self._kept.move_to_end(best.tokens)
         new = torch.tensor([key[shared:]])
         positions = torch.arange(shared, len(key)).unsqueeze(0)
         mask = None
@@ -67,8 +92,9 @@ class Reader:
         hidden = self._decoder(new, positions, mask, cache)
         read = Prompt(key, cache, hidden[0, -1], self.log_softmax(hidden[0, -1]))
         self._kept[key] = read
-        while len(self._kept) > KEPT_PROMPTS:
-            self._kept.popitem(last=False)
+        self._kept_bytes += cache.bytes
+        while self._kept_bytes > KEPT_BYTES and len(self._kept) > 1:
+            self._kept_bytes -= self._kept.popitem(last=False)[1].cache.bytes
         return read
 
     def log_softmax(self, hidden: Tensor, pieces: bool = False) -> Tensor:

@@ -1,8 +1,8 @@
-"""The core on the embedded decoder: exact scores over packed prefix trees, and batched sampling.
+"""The core on the embedded decoder: exact scores over packed prefix trees, and what is drawn.
 
 The answers of a closed variable are normalised over its values, a choice among pieces over its
-options. Prompts are kept in a small cache, so the next query on the same data does not read it
-again.
+options. Prompts are kept in a cache, so the next query on the same data, or the next turn of a
+conversation, reads only what is new.
 """
 
 from __future__ import annotations
@@ -16,32 +16,50 @@ import torch
 from numpy.typing import NDArray
 
 from core_model import corpora, notation
-from core_model.core import Answer, Conditional, Core, Distribution, refuse_open
+from core_model.core import (
+    Answer,
+    Check,
+    Conditional,
+    Core,
+    Distribution,
+    refuse_open,
+    unchecked,
+)
 from core_model.corpora import schema
 from core_model.decoder import Decoder
 from core_model.errors import TextTooLong
 from core_model.notation import Draw, Step
 from core_model.numerals import NumberGuard, TokenTable
 from core_model.prefix_tree import PrefixTree
-from core_model.reader import Prompt, Reader, draw
+from core_model.reader import Prompt, PromptUse, Reader, draw
+from core_model.sampler import ANSWER_LIMIT, Sampler, TorchSampler
 from core_model.search import search
 from core_model.wire import Wire
 
 BLOCK_TOKENS = 512
 HEAD_ROWS = 256
 PROMPT_LIMIT = 2048
-ANSWER_LIMIT = 240
-"""Tokens of an answer: more than any passage of the speeches has, as a release test checks."""
 
 
 class TorchCore(Core):
-    """Core on a merged decoder; deterministic for a seed and a number of threads."""
+    """Core on a merged decoder; deterministic for a seed and a number of threads.
 
-    def __init__(self, decoder: Decoder, wire: Wire, name: str = "candor") -> None:
+    sampler: what draws open answers, the decoder itself where none is given.
+    """
+
+    def __init__(
+        self, decoder: Decoder, wire: Wire, name: str = "candor", sampler: Sampler | None = None
+    ) -> None:
         self.name = name
         self._wire = wire
         self._reader = Reader(decoder, wire)
+        self._sampler = sampler or TorchSampler(self._reader, wire.end)
         self._number_tokens = TokenTable.of(wire.tokenizer)
+
+    @property
+    def prompt_use(self) -> PromptUse:
+        """How much of the prompts the cache has saved so far."""
+        return self._reader.use
 
     # --- the verbs of a core --------------------------------------------------------------------
 
@@ -62,12 +80,14 @@ class TorchCore(Core):
         return np.array([scored[answer] for answer in answers])
 
     @torch.inference_mode()
-    def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
+    def sample_of(
+        self, conditional: Conditional, n: int, rng: np.random.Generator, check: Check = unchecked
+    ) -> list[str]:
         variable = schema(conditional.corpus).variable(conditional.variable)
         if variable.kind == "closed":
             p = np.exp(self._closed(conditional))
             return [variable.values[i] for i in rng.choice(len(p), size=n, p=p / p.sum())]
-        rows = self._decode(self._prompt(conditional), n, rng)
+        rows = self._sampler.draw(self._prompt(conditional), n, rng, check)
         return [self._wire.tokenizer.decode_value(row) for row in rows]
 
     @torch.inference_mode()
@@ -194,24 +214,6 @@ class TorchCore(Core):
                 score[below] = score[node] + chosen.double().numpy()
 
     # --- open answers ---------------------------------------------------------------------------
-
-    def _decode(self, prompt: Sequence[int], n: int, rng: np.random.Generator) -> list[list[int]]:
-        """n independent answers, as tokens without the end."""
-        read = self._reader.prompt(prompt)
-        cache = read.cache.repeated(n)
-        tokens = draw(read.following.exp().expand(n, -1), rng)
-        rows: list[list[int]] = [[] for _ in range(n)]
-        alive = torch.arange(n)
-        for _ in range(ANSWER_LIMIT):
-            going = tokens != self._wire.end
-            if not bool(going.all()):
-                alive, tokens, cache = alive[going], tokens[going], cache.selected(going)
-            for row, token in zip(alive.tolist(), tokens.tolist(), strict=True):
-                rows[row].append(token)
-            if len(alive) == 0:
-                break
-            tokens = draw(self._reader.advance(tokens.unsqueeze(1), cache).exp(), rng)
-        return rows
 
     def _search(self, conditional: Conditional, top: int | None, printed: str) -> Distribution:
         """The most probable answers of an enumerable variable."""

@@ -36,7 +36,7 @@ def vocabulary_of(
     first = list(dict.fromkeys(made))  # of several merges that make one token, the first counts
     if -1 in first or first != sorted(first):
         raise WeightsError("The vocabulary's ids are not in the order of its merges.")
-    byte_of = _byte_of_character()
+    byte_of = {character: byte for byte, character in character_of_byte().items()}
     try:
         encoded = [
             token.encode() if token in special else bytes(byte_of[c] for c in token)
@@ -94,12 +94,12 @@ def _unwritable(tokens: Sequence[bytes]) -> str:
     return "".join(parts)
 
 
-def _byte_of_character() -> dict[str, int]:
-    """GPT-2's printable character for each byte, inverted: printable Latin-1 stands for itself,
-    the other bytes are U+0100 and up, in order.
+def character_of_byte() -> dict[int, str]:
+    """GPT-2's printable character for each byte: printable Latin-1 stands for itself, the other
+    bytes are U+0100 and up, in order.
     """
     itself = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     moved = [byte for byte in range(256) if byte not in itself]
-    return {chr(byte): byte for byte in itself} | {
-        chr(0x100 + i): byte for i, byte in enumerate(moved)
+    return {byte: chr(byte) for byte in itself} | {
+        byte: chr(0x100 + i) for i, byte in enumerate(moved)
     }

@@ -259,7 +259,7 @@ def test_a_tool_stops_between_two_pieces_of_its_work(core: toy.ScriptedCore) -> 
     stopping = Interruptible(core, check)
     texts = Conditional("weather", "text")
     rng = np.random.default_rng(0)
-    assert len(stopping.sample_of(texts, 20, rng)) == 20  # in three lots
+    assert len(stopping.sample_of(texts, 20, rng)) == 20
     with pytest.raises(Interrupted):
         stopping.sample_of(texts, 1, rng)
     same = Interruptible(core, lambda: None)

@@ -25,11 +25,11 @@ from core_model.base_files import CONFIG, MANIFEST, VOCAB, WEIGHTS
 from core_model.config import Settings
 from core_model.errors import CandorError, WeightsError
 from core_model.gguf_conversion import convert_gguf
-from core_model.vocabulary import _byte_of_character, vocabulary_of
+from core_model.vocabulary import character_of_byte, vocabulary_of
 
 HIDDEN, HEADS, KV_HEADS, FEED_FORWARD, LAYERS = 64, 4, 2, 96, 2
 HEAD = HIDDEN // HEADS
-CHARACTERS = {byte: character for character, byte in _byte_of_character().items()}
+CHARACTERS = character_of_byte()
 MISSING_BYTE = 0x04  # no token writes it, as in the embedded base
 SPECIAL = "<|endoftext|>"
 MERGES = ["t h", "th e", "Ġ the"]

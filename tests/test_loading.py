@@ -51,9 +51,10 @@ def test_a_core_is_the_base_with_the_adapter_added(settings: Settings) -> None:
     assert settings.adapter is not None
     with_adapter = loading.with_adapter(tiny.SHAPE, tiny.weights(), settings.adapter, torch.float32)
     whole = TorchCore(with_adapter.eval(), tiny.wire())
-    assert scores(load_core(settings)) == pytest.approx(scores(whole), abs=0.02)
+    # The core may compute in bfloat16, which keeps two to three digits.
+    assert scores(load_core(settings)) == pytest.approx(scores(whole), rel=0.01)
     alone = TorchCore(tiny.decoder().eval(), tiny.wire())
-    assert scores(whole) != pytest.approx(scores(alone), abs=0.5)
+    assert scores(whole) != pytest.approx(scores(alone), rel=0.05)
 
 
 def test_the_second_start_reads_what_the_first_merged(

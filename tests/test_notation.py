@@ -360,8 +360,11 @@ def test_time_grows_no_faster_than_the_input(kind: str) -> None:
             assert len(error.message) < 250
         return time.process_time() - start
 
+    def least(n: int) -> float:
+        return min(seconds(n) for _ in range(3))  # other work on the machine only adds
+
     seconds(10)  # the grammar is made once
-    assert seconds(9_900) < 8 * seconds(2_475) + 0.1
+    assert least(9_900) < 8 * least(2_475) + 0.1
 
 
 def test_the_longest_query_is_read_and_a_longer_one_refused() -> None:

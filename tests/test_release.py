@@ -13,8 +13,9 @@ from core_model.config import Settings
 from core_model.core import Conditional
 from core_model.loading import load_core
 from core_model.notation import Binding
+from core_model.sampler import ANSWER_LIMIT
 from core_model.tokenizer import Tokenizer
-from core_model.torch_core import ANSWER_LIMIT, TorchCore
+from core_model.torch_core import TorchCore
 from core_model.wire import Wire
 from tools.query import run_query
 

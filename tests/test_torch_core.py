@@ -12,12 +12,12 @@ import pytest
 import torch
 from scipy import stats
 
+from core_model import reader
 from core_model.core import Conditional
 from core_model.decoder import Decoder
 from core_model.errors import CandorError
 from core_model.notation import Binding
 from core_model.numerals import numbers_in
-from core_model.reader import KEPT_PROMPTS
 from core_model.torch_core import PROMPT_LIMIT, TorchCore
 from tests import tiny, toy
 
@@ -118,8 +118,9 @@ def test_a_closed_distribution_is_the_softmax_of_its_values(core: TorchCore) -> 
     assert np.exp(core.log_prob_of(WIND, ["0", "10", "20"])) == pytest.approx(p, abs=SAME)
 
 
-def test_a_prompt_that_is_kept_gives_the_same_numbers() -> None:
+def test_a_prompt_that_is_kept_gives_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked again, asked behind others that begin alike, and asked after it was dropped."""
+    monkeypatch.setattr(reader, "KEPT_BYTES", 60_000)
     core = fresh()
     known = [("text", "It rained."), ("sky", "clear"), ("wind", "0"), ("sky", "cloudy")]
     asked = [
@@ -128,10 +129,27 @@ def test_a_prompt_that_is_kept_gives_the_same_numbers() -> None:
     ]
     asked += [Conditional("weather", "word", (Binding("wind", str(n)),)) for n in range(8)]
     asked += asked[:2]
-    assert len(set(asked)) > KEPT_PROMPTS
     for conditional in asked:
         alone = [plain(tiny.wire().prompt(conditional), tiny.wire().answer(a)) for a in ANSWERS[:2]]
         assert core.log_prob_of(conditional, ANSWERS[:2]) == pytest.approx(alone, abs=SAME)
+        kept = [read.cache.bytes for read in core._reader._kept.values()]
+        assert sum(kept) == core._reader._kept_bytes <= 60_000
+    assert 1 < len(kept) < len(set(asked))
+
+
+def test_what_the_cache_saves_can_be_read() -> None:
+    """A second turn reads what is new in it, and the same question again reads nothing."""
+    core = fresh()
+    assert core.prompt_use.hit_rate == 0
+    first = Conditional("weather", "word", (Binding("text", "It rained all day long."),))
+    core.log_prob_of(first, ANSWERS)
+    assert (core.prompt_use.asked, core.prompt_use.reused) == (len(core._prompt(first)), 0)
+    core.log_prob_of(first, ANSWERS)
+    assert core.prompt_use.hit_rate == 0.5
+    second = first.bind(Binding("sky", "clear"))
+    core.log_prob_of(second, ANSWERS)
+    known = core._wire.prompt(first).index(core._wire.marks["query"])
+    assert core.prompt_use.reused == len(core._prompt(first)) + known
 
 
 def test_a_document_is_read_first_wherever_it_is_given(core: TorchCore) -> None:
@@ -226,7 +244,7 @@ def test_the_entropy_is_that_of_all_answers(trained: TorchCore) -> None:
     """-E log p over drawn token paths, within four standard errors of both."""
     found, wire = trained.distribution_of(WORD, top=2), tiny.wire()
     prompt, rng = wire.prompt(WORD), np.random.default_rng(6)
-    drawn = Counter(map(tuple, trained._decode(prompt, 400, rng)))
+    drawn = Counter(map(tuple, trained._sampler.draw(prompt, 400, rng)))
     decoder = tiny.trained_decoder()
     surprise = np.repeat(
         [-plain(prompt, [*path, wire.end], decoder) for path in drawn], list(drawn.values())

@@ -20,7 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core_model import corpora, notation
-from core_model.core import Conditional, Core, Distribution, from_weights, refuse_open
+from core_model.core import (
+    Check,
+    Conditional,
+    Core,
+    Distribution,
+    from_weights,
+    refuse_open,
+    unchecked,
+)
 from core_model.corpora.base import Corpus, Record, Split
 from core_model.errors import CandorError, EmptySupport
 from core_model.graph import Schema, Variable
@@ -87,7 +95,10 @@ class ToyCore(Core):
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(p / sum(weights.values())), dtype=np.float64)
 
-    def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
+    def sample_of(
+        self, conditional: Conditional, n: int, rng: np.random.Generator, check: Check = unchecked
+    ) -> list[str]:
+        check()
         weights = self._weights(conditional)
         p = np.array(list(weights.values()))
         values = list(weights)
@@ -204,9 +215,12 @@ class ScriptedCore(ToyCore):
         reply = self._replies(*_asked(conditional))
         return np.array([0.0 if answer == reply else -np.inf for answer in answers])
 
-    def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
+    def sample_of(
+        self, conditional: Conditional, n: int, rng: np.random.Generator, check: Check = unchecked
+    ) -> list[str]:
+        check()
         if conditional.corpus != DIALOGUE:
-            return super().sample_of(conditional, n, rng)
+            return super().sample_of(conditional, n, rng, check)
         return [self._replies(*_asked(conditional))] * n
 
 

@@ -1,0 +1,145 @@
+"""Free texts drawn by OpenVINO GenAI: many at once, the prompt read once for all of them.
+
+The merged weights go through one GGUF file into OpenVINO's own form, which is kept and maps into
+memory at the next start. The tokens that never stand in a text are ruled out inside the model, so
+the engine draws from the same distribution that `TorchCore` scores.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from core_model.core import Check, unchecked
+from core_model.decoder import DecoderShape
+from core_model.errors import CandorError, WeightsError
+from core_model.gguf_export import export_gguf
+from core_model.sampler import ANSWER_LIMIT, lots
+from core_model.wire import Wire
+
+if TYPE_CHECKING:
+    from openvino_genai import ContinuousBatchingPipeline
+
+MODEL = "openvino_model.xml"
+CACHE_GIGABYTES = 1
+RULED_OUT = -1e9
+
+
+def prepare(
+    shape: DecoderShape, weights: Mapping[str, Tensor], vocabulary: Path, wire: Wire, folder: Path,
+    report: Callable[[str, float], None],
+) -> None:  # fmt: skip
+    """Write the sampler's files into `folder`, unless they are there; whole or not at all.
+
+    Raises WeightsError when the weights can't be brought into OpenVINO's form.
+    """
+    if (folder / MODEL).exists():
+        return
+    import openvino as ov
+    import openvino_genai as genai
+    from openvino import opset13
+
+    made = folder.with_name(folder.name + ".new")
+    shutil.rmtree(made, ignore_errors=True)
+    try:
+        made.mkdir(parents=True)
+        report("preparing the sampler", 0.85)
+        source = made / "model.gguf"
+        export_gguf(shape, weights, vocabulary, "candor", source)
+        report("preparing the sampler", 0.9)
+        # Reading a GGUF, the engine leaves its own form of it in the same folder.
+        genai.LLMPipeline(str(source), "CPU", enable_save_ov_model=True)
+        report("preparing the sampler", 0.95)
+        model = ov.Core().read_model(made / MODEL)
+        bias = np.zeros((1, 1, shape.vocabulary), np.float32)
+        bias[..., [*wire.silent, wire.closing, *range(wire.tokenizer.size, shape.vocabulary)]] = (
+            RULED_OUT
+        )
+        result = model.outputs[0].node
+        ruled = opset13.add(result.input_value(0), opset13.constant(bias))
+        result.input(0).replace_source_output(ruled.output(0))
+        ov.save_model(model, made / "ruled.xml", compress_to_fp16=False)
+        for suffix in ("xml", "bin"):
+            (made / f"ruled.{suffix}").replace((made / MODEL).with_suffix(f".{suffix}"))
+        source.unlink()
+        for old in folder.parent.iterdir():
+            if old != made:
+                shutil.rmtree(old, ignore_errors=True)
+        made.replace(folder)
+    except (OSError, RuntimeError, LookupError) as error:  # the engine's own, of all kinds
+        raise WeightsError(
+            f"The sampler could not be prepared in {folder} ({_line(error)}). "
+            "Set CANDOR_ENGINE=torch to do without it."
+        ) from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+class OpenVinoSampler:
+    """Draws texts behind a prompt; deterministic for a seed and a number of threads."""
+
+    def __init__(self, folder: Path, end: int) -> None:
+        self._folder = folder
+        self._end = end
+        self._requests = 0
+
+    def draw(
+        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check = unchecked
+    ) -> list[list[int]]:
+        """As `Sampler.draw`; raises CandorError if the engine fails."""
+        try:
+            return [row for lot in lots(n) for row in self._lot(prompt, lot, rng, check)]
+        except RuntimeError as error:
+            raise CandorError(
+                f"The sampling engine failed ({_line(error)}). Ask again, or start with "
+                "CANDOR_ENGINE=torch."
+            ) from error
+
+    def _lot(
+        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check
+    ) -> list[list[int]]:
+        import openvino as ov
+        import openvino_genai as genai
+
+        config = genai.GenerationConfig()
+        config.do_sample = True
+        config.max_new_tokens = ANSWER_LIMIT
+        config.num_return_sequences = n
+        config.eos_token_id = self._end
+        config.rng_seed = int(rng.integers(2**31))
+        self._requests += 1
+        tokens = ov.Tensor(np.array([prompt], np.int64))
+        engine = self._engine
+        request = engine.add_request(self._requests, tokens, config)
+        try:
+            while engine.has_non_finished_requests():
+                check()
+                engine.step()
+        except BaseException:
+            request.cancel()
+            while engine.has_non_finished_requests():
+                engine.step()  # one step, in which the request is dropped
+            raise
+        rows: list[list[int]] = [list(output.generated_ids) for output in request.read_all()]
+        return [row[:-1] if row[-1:] == [self._end] else row for row in rows]
+
+    @cached_property
+    def _engine(self) -> ContinuousBatchingPipeline:
+        import openvino_genai as genai
+
+        scheduler = genai.SchedulerConfig()
+        scheduler.cache_size = CACHE_GIGABYTES
+        scheduler.enable_prefix_caching = True
+        properties: dict[str, Any] = {"CACHE_DIR": str(self._folder / "compiled")}
+        return genai.ContinuousBatchingPipeline(self._folder, scheduler, "CPU", properties)
+
+
+def _line(error: Exception) -> str:
+    """The first line of what an engine says of its failure."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()

@@ -1,0 +1,70 @@
+"""Drawing whole texts behind a prompt, as an engine does it; here with the decoder itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from core_model.core import Check, unchecked
+from core_model.reader import Reader, draw
+
+ANSWER_LIMIT = 240
+"""Tokens of an answer: more than any passage of the speeches has, as a release test checks."""
+AT_ONCE = 64
+"""Texts drawn side by side: more bring little speed, but memory grows with them."""
+
+
+class Sampler(Protocol):
+    """Draws texts behind a prompt."""
+
+    def draw(
+        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check = unchecked
+    ) -> list[list[int]]:
+        """n independent texts as tokens without the end, each at most ANSWER_LIMIT tokens.
+
+        `check` is called before each step; what it raises ends the work.
+        """
+        ...
+
+
+def lots(n: int) -> list[int]:
+    """n texts in lots of at most AT_ONCE."""
+    return [min(AT_ONCE, n - start) for start in range(0, n, AT_ONCE)]
+
+
+class TorchSampler:
+    """Draws with the decoder that scores."""
+
+    def __init__(self, reader: Reader, end: int) -> None:
+        self._reader = reader
+        self._end = end
+
+    def draw(
+        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check = unchecked
+    ) -> list[list[int]]:
+        """As `Sampler.draw`."""
+        return [row for lot in lots(n) for row in self._lot(prompt, lot, rng, check)]
+
+    @torch.inference_mode()
+    def _lot(
+        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check
+    ) -> list[list[int]]:
+        read = self._reader.prompt(prompt)
+        cache = read.cache.repeated(n)
+        tokens = draw(read.following.exp().expand(n, -1), rng)
+        rows: list[list[int]] = [[] for _ in range(n)]
+        alive = torch.arange(n)
+        for _ in range(ANSWER_LIMIT):
+            check()
+            going = tokens != self._end
+            if not bool(going.all()):
+                alive, tokens, cache = alive[going], tokens[going], cache.selected(going)
+            for row, token in zip(alive.tolist(), tokens.tolist(), strict=True):
+                rows[row].append(token)
+            if len(alive) == 0:
+                break
+            tokens = draw(self._reader.advance(tokens.unsqueeze(1), cache).exp(), rng)
+        return rows
