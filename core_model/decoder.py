@@ -158,12 +158,12 @@ class Decoder(nn.Module):
 
     def _linear(self, layer: int, module: str, x: Tensor) -> Tensor:
         rows, length = x.shape[:2]
-        filled = _filled(x.flatten(0, 1))
+        filled = _filled(x.reshape(rows * length, -1))
         y = functional.linear(filled, self._weights[f"{layer}.{module}"])
         name = f"{layer}_{module}"
         if name in self.adapters:
             y = y + self.adapters[name](filled)
-        return y[: rows * length].unflatten(0, (rows, length))
+        return y[: rows * length].reshape(rows, length, -1)
 
     def forward(
         self, tokens: Tensor, positions: Tensor, mask: Tensor | Sequence[Tensor] | None,

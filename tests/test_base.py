@@ -477,19 +477,25 @@ def test_main_makes_the_files(
 
 def test_settings_come_from_the_environment() -> None:
     settings = Settings.from_environment(
-        {"CANDOR_CACHE": "/c", "CANDOR_DATA": "/d", "CANDOR_BASE": "/b", "CANDOR_THREADS": "2"}
-    )
-    assert settings == Settings(Path("/c"), Path("/d"), "/b", None, 2)
+        {"CANDOR_CACHE": "/c", "CANDOR_DATA": "/d", "CANDOR_BASE": "/b", "CANDOR_THREADS": "2",
+         "CANDOR_ENGINE": "torch"}
+    )  # fmt: skip
+    assert settings == Settings(Path("/c"), Path("/d"), "/b", None, 2, "torch")
 
 
 def test_settings_have_defaults() -> None:
     settings = Settings.from_environment({"CANDOR_CACHE": "", "CANDOR_ADAPTER": "~/a"})
     assert settings.cache_dir.name == "candor"
     assert settings.adapter == Path.home() / "a"
-    assert (settings.base, settings.threads) == (None, None)
+    assert (settings.base, settings.threads, settings.engine) == (None, None, "auto")
 
 
 @pytest.mark.parametrize("threads", ["0", "two", "-1", "²"])
 def test_unusable_thread_count_is_one_line(threads: str) -> None:
     with pytest.raises(CandorError, match="CANDOR_THREADS"):
         Settings.from_environment({"CANDOR_THREADS": threads})
+
+
+def test_unknown_engine_is_one_line() -> None:
+    with pytest.raises(CandorError, match="CANDOR_ENGINE is 'fast'; give auto, openvino or torch"):
+        Settings.from_environment({"CANDOR_ENGINE": "fast"})

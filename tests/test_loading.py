@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError
@@ -55,6 +57,15 @@ def test_a_core_is_the_base_with_the_adapter_added(settings: Settings) -> None:
     assert scores(load_core(settings)) == pytest.approx(scores(whole), rel=0.01)
     alone = TorchCore(tiny.decoder().eval(), tiny.wire())
     assert scores(whole) != pytest.approx(scores(alone), rel=0.05)
+
+
+def test_where_openvino_cannot_be_made_ready_pytorch_draws(settings: Settings) -> None:
+    """It refuses the tiny vocabulary, which has no merges."""
+    with corpora.register(toy.weather()):
+        core = load_core(settings)
+        assert len(core.sample_of(WORD, 3, np.random.default_rng(0))) == 3
+    with pytest.raises(WeightsError, match="CANDOR_ENGINE=torch"):
+        load_core(replace(settings, engine="openvino"))
 
 
 def test_the_second_start_reads_what_the_first_merged(
