@@ -90,11 +90,12 @@ class OpenVinoSampler:
         self._requests = 0
 
     def draw(
-        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check = unchecked
-    ) -> list[list[int]]:
+        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check = unchecked,
+        limit: int = ANSWER_LIMIT,
+    ) -> list[list[int]]:  # fmt: skip
         """As `Sampler.draw`; raises CandorError if the engine fails."""
         try:
-            return [row for lot in lots(n) for row in self._lot(prompt, lot, rng, check)]
+            return [row for lot in lots(n) for row in self._lot(prompt, lot, rng, check, limit)]
         except RuntimeError as error:
             raise CandorError(
                 f"The sampling engine failed ({_line(error)}). Ask again, or start with "
@@ -102,14 +103,14 @@ class OpenVinoSampler:
             ) from error
 
     def _lot(
-        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check
+        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check, limit: int
     ) -> list[list[int]]:
         import openvino as ov
         import openvino_genai as genai
 
         config = genai.GenerationConfig()
         config.do_sample = True
-        config.max_new_tokens = ANSWER_LIMIT
+        config.max_new_tokens = limit
         config.num_return_sequences = n
         config.eos_token_id = self._end
         config.rng_seed = int(rng.integers(2**31))

@@ -21,9 +21,10 @@ class Sampler(Protocol):
     """Draws texts behind a prompt."""
 
     def draw(
-        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check = unchecked
-    ) -> list[list[int]]:
-        """n independent texts as tokens without the end, each at most ANSWER_LIMIT tokens.
+        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check = unchecked,
+        limit: int = ANSWER_LIMIT,
+    ) -> list[list[int]]:  # fmt: skip
+        """n independent texts as tokens without the end, each at most `limit` tokens.
 
         `check` is called before each step; what it raises ends the work.
         """
@@ -43,21 +44,22 @@ class TorchSampler:
         self._end = end
 
     def draw(
-        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check = unchecked
-    ) -> list[list[int]]:
+        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check = unchecked,
+        limit: int = ANSWER_LIMIT,
+    ) -> list[list[int]]:  # fmt: skip
         """As `Sampler.draw`."""
-        return [row for lot in lots(n) for row in self._lot(prompt, lot, rng, check)]
+        return [row for lot in lots(n) for row in self._lot(prompt, lot, rng, check, limit)]
 
     @torch.inference_mode()
     def _lot(
-        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check
+        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check, limit: int
     ) -> list[list[int]]:
         read = self._reader.prompt(prompt)
         cache = read.cache.repeated(n)
         tokens = draw(read.following.exp().expand(n, -1), rng)
         rows: list[list[int]] = [[] for _ in range(n)]
         alive = torch.arange(n)
-        for _ in range(ANSWER_LIMIT):
+        for _ in range(limit):
             check()
             going = tokens != self._end
             if not bool(going.all()):

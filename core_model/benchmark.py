@@ -1,0 +1,408 @@
+"""How fast the engine is beside others: `scripts/benchmark [--json FILE] [--only NAMES]`.
+
+Each workload runs on every engine that can do it, one after the other in one run on one machine,
+so that the ratios mean something; the absolute figures are that machine's. All engines have
+weights of the same sizes: Candor's the released core, the others its base.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+
+from core_model import corpora
+from core_model.base import resolve_base
+from core_model.base_files import BaseFiles
+from core_model.config import Settings
+from core_model.core import Conditional
+from core_model.corpora import schema
+from core_model.corpora.names import FIRST_YEAR, Names
+from core_model.errors import CandorError, UnknownName
+from core_model.gguf_export import merges_of
+from core_model.loading import load_core
+from core_model.notation import Binding
+from core_model.openvino_sampler import OpenVinoSampler
+from core_model.prefix_tree import PrefixTree
+from core_model.sampler import Sampler, TorchSampler
+from core_model.torch_core import TorchCore
+from core_model.vocabulary import character_of_byte
+
+PROMPT_TOKENS, DECODED, SAMPLES = 200, 32, 64
+CANDIDATES, CANDIDATE_TOKENS, PADDED_ROWS = 1000, 3, 32
+PASSAGES, PADDED_PASSAGES = 24, 8
+CONVERSATION_TOKENS, QUESTION_TOKENS = 1500, 30
+REFERENCE = "transformers"
+
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure; ratio: how many times better than the reference engine's, where it has one."""
+
+    workload: str
+    engine: str
+    figure: float
+    unit: str
+    ratio: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What is timed: a figure by engine, and which way is better."""
+
+    run: Callable[[Bench], dict[str, float]]
+    unit: str
+    better: Literal["more", "less"]
+    reference: str = REFERENCE
+
+
+class Bench:
+    """The engines, each made when first asked for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.rng = np.random.default_rng(0)
+
+    @cached_property
+    def core(self) -> TorchCore:
+        """The released core as users have it."""
+        return load_core(self.settings)
+
+    @cached_property
+    def base(self) -> BaseFiles:
+        """Files of the base."""
+        return resolve_base(self.settings.base, self.settings.cache_dir)
+
+    @cached_property
+    def transformers(self) -> Any:
+        """The base in transformers, bfloat16."""
+        from transformers import LlamaForCausalLM
+
+        model: Any = LlamaForCausalLM.from_pretrained(
+            self.base.weights.parent, dtype=torch.bfloat16
+        )
+        return model.eval()
+
+    @cached_property
+    def ctranslate2(self) -> Any:
+        """The base in CTranslate2, int8."""
+        import ctranslate2
+
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "source"
+            source.mkdir()
+            for path in (self.base.weights, self.base.config):
+                (source / path.name).symlink_to(path)
+            write_tokenizer(self.base.tokenizer, source)
+            converted = Path(folder) / "converted"
+            converter = ctranslate2.converters.TransformersConverter(str(source))
+            converter.convert(str(converted), quantization="int8")
+            return ctranslate2.Generator(str(converted), device="cpu", compute_type="int8")
+
+    @cached_property
+    def token_names(self) -> list[str]:
+        """Tokens as CTranslate2 spells them."""
+        content = json.loads(self.base.tokenizer.read_text(encoding="utf-8"))
+        return spelled(content)
+
+    def prompt(self, length: int) -> list[int]:
+        """A prompt that no engine has seen."""
+        return [int(token) for token in self.rng.integers(1000, 40_000, length)]
+
+    def sampler(self, engine: str) -> Sampler:
+        """Candor's sampler on an engine."""
+        wire = self.core._wire
+        if engine == "torch":
+            return TorchSampler(self.core._reader, wire.end)
+        folder = self.settings.cache_dir / "openvino" / self.core.name
+        return OpenVinoSampler(folder, wire.end)
+
+
+def spelled(content: dict[str, Any]) -> list[str]:
+    """Tokens of a `vocab.json` in GPT-2's printable characters, special ones as they are."""
+    special, written = set(content["special"].values()), character_of_byte()
+    tokens = [base64.b64decode(token) for token in content["tokens"]]
+    return [
+        token.decode() if i in special else "".join(written[byte] for byte in token)
+        for i, token in enumerate(tokens)
+    ]
+
+
+def write_tokenizer(vocabulary: Path, folder: Path) -> None:
+    """A `tokenizer.json` that the converter of CTranslate2 asks for."""
+    content = json.loads(vocabulary.read_text(encoding="utf-8"))
+    names = spelled(content)
+    special = content["special"]
+    plain = {
+        base64.b64decode(token): i
+        for i, token in enumerate(content["tokens"])
+        if i not in set(special.values())
+    }
+    written = character_of_byte()
+    merges = [[("".join(written[b] for b in half)) for half in m] for m in merges_of(plain)]
+    tokenizer = {
+        "version": "1.0",
+        "added_tokens": [
+            {"id": i, "content": name, "special": True, "single_word": False, "lstrip": False,
+             "rstrip": False, "normalized": False}
+            for name, i in special.items()
+        ],
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
+                          "use_regex": True},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True,
+                    "use_regex": True},
+        "model": {"type": "BPE", "vocab": {n: i for i, n in enumerate(names)}, "merges": merges},
+    }  # fmt: skip
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|im_start|>",
+              "eos_token": "<|im_end|>", "unk_token": "<|endoftext|>"}  # fmt: skip
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+# Workloads
+
+
+def single_stream(bench: Bench) -> dict[str, float]:
+    """One text of DECODED tokens behind a prompt of PROMPT_TOKENS, tokens a second."""
+    return _decoding(bench, 1)
+
+
+def many_samples(bench: Bench) -> dict[str, float]:
+    """SAMPLES texts of DECODED tokens behind one prompt, tokens a second of all together."""
+    return _decoding(bench, SAMPLES)
+
+
+def _decoding(bench: Bench, n: int) -> dict[str, float]:
+    def ours(engine: str) -> Callable[[], int]:
+        sampler = bench.sampler(engine)
+
+        def run() -> int:
+            rows = sampler.draw(bench.prompt(PROMPT_TOKENS), n, bench.rng, limit=DECODED)
+            return sum(map(len, rows)) + sum(len(row) < DECODED for row in rows)
+
+        return run
+
+    def transformers() -> int:
+        made = bench.transformers.generate(
+            torch.tensor([bench.prompt(PROMPT_TOKENS)]), do_sample=True, top_k=0, top_p=1.0,
+            num_return_sequences=n, min_new_tokens=DECODED, max_new_tokens=DECODED,
+            pad_token_id=0,
+        )  # fmt: skip
+        return int(made[:, PROMPT_TOKENS:].numel())
+
+    def ctranslate2() -> int:
+        names = [bench.token_names[token] for token in bench.prompt(PROMPT_TOKENS)]
+        made = bench.ctranslate2.generate_batch(
+            [names] * n, min_length=DECODED, max_length=DECODED, sampling_topk=0,
+            sampling_temperature=1.0, include_prompt_in_result=False, end_token=[],
+        )  # fmt: skip
+        return sum(len(result.sequences_ids[0]) for result in made)
+
+    runs = {
+        "candor": ours("openvino"), "candor, torch": ours("torch"),
+        REFERENCE: transformers, "ctranslate2 int8": ctranslate2,
+    }  # fmt: skip
+    rates = {}
+    for name, run in runs.items():
+        run()
+        seconds, tokens = timed(run)
+        rates[name] = tokens / seconds
+    return rates
+
+
+def candidates(bench: Bench) -> dict[str, float]:
+    """Seconds to score CANDIDATES answers of CANDIDATE_TOKENS behind a prompt of PROMPT_TOKENS.
+
+    transformers scores PADDED_ROWS of them as rows, scaled up.
+    """
+    ends = np.full((CANDIDATES, 1), bench.core._wire.end)
+    answers = np.hstack([bench.rng.integers(1000, 40_000, (CANDIDATES, CANDIDATE_TOKENS)), ends])
+    tree = PrefixTree.build(answers.tolist())
+    bench.core._score(bench.prompt(PROMPT_TOKENS), tree)
+    seconds, _ = timed(lambda: bench.core._score(bench.prompt(PROMPT_TOKENS), tree))
+    prompt = bench.prompt(PROMPT_TOKENS)
+    rows = [[*prompt, *answer] for answer in answers[:PADDED_ROWS].tolist()]
+    padded, _ = timed(lambda: _padded(bench, rows))
+    return {"candor": seconds, REFERENCE: padded * CANDIDATES / PADDED_ROWS}
+
+
+def _padded(bench: Bench, rows: Sequence[Sequence[int]]) -> int:
+    with torch.inference_mode():
+        longest = max(map(len, rows))
+        filled = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows])
+        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+        logits = bench.transformers(filled, attention_mask=mask).logits
+        torch.log_softmax(logits[:, :-1].float(), -1).gather(-1, filled[:, 1:, None])
+    return len(rows)
+
+
+def names_of_a_year(bench: Bench) -> dict[str, float]:
+    """Seconds for the probability of every name on record of girls in 1985."""
+    names = corpora.load("names")
+    assert isinstance(names, Names)
+    born = names.counts[0, 1985 - FIRST_YEAR]
+    listed = [name for name, births in zip(names.listed, born, strict=True) if births]
+
+    def run(sex: str) -> int:
+        known = (Binding("year", "1985"), Binding("sex", sex))
+        return len(bench.core.log_prob_of(Conditional("names", "name", known), listed))
+
+    run("male")
+    return {"candor": timed(lambda: run("female"))[0]}
+
+
+def attribution(bench: Bench) -> dict[str, float]:
+    """Passages a second whose posterior over all authors is computed.
+
+    transformers scores a row for each author, on PADDED_PASSAGES passages.
+    """
+    records = corpora.load("speeches").records("held_out")[: PASSAGES + 1]
+    asked = [
+        Conditional("speeches", "author", (Binding("text", record.values["text"]),))
+        for record in records
+    ]
+    bench.core.distribution_of(asked.pop())
+    seconds, _ = timed(lambda: len([bench.core.distribution_of(one) for one in asked]))
+    wire, authors = bench.core._wire, schema("speeches").variable("author").values
+
+    def rows(one: Conditional) -> int:
+        prompt = wire.prompt(one)
+        return _padded(bench, [[*prompt, *wire.answer(author)] for author in authors])
+
+    padded, _ = timed(lambda: sum(rows(one) for one in asked[:PADDED_PASSAGES]))
+    return {"candor": len(asked) / seconds, REFERENCE: PADDED_PASSAGES / padded}
+
+
+def second_turn(bench: Bench) -> dict[str, float]:
+    """Seconds to read a new question behind CONVERSATION_TOKENS, from the cache and anew."""
+    reader = bench.core._reader
+    with torch.inference_mode():
+        reader.prompt(bench.prompt(CONVERSATION_TOKENS + QUESTION_TOKENS))
+        said = bench.prompt(CONVERSATION_TOKENS)
+        reader.prompt(said)
+        cached, _ = timed(lambda: len(reader.prompt(said + bench.prompt(QUESTION_TOKENS)).tokens))
+        new = bench.prompt(CONVERSATION_TOKENS + QUESTION_TOKENS)
+        anew, _ = timed(lambda: len(reader.prompt(new).tokens))
+    return {"candor": cached, "candor, nothing kept": anew}
+
+
+START = """
+import resource, time
+begun = time.monotonic()
+import numpy as np
+from core_model.config import Settings
+from core_model.core import Conditional
+from core_model.loading import load_core
+core = load_core(Settings.from_environment())
+core.log_prob_of(Conditional("names", "sex"), ["male"])
+ready = time.monotonic() - begun
+core.sample_of(Conditional("speeches", "text"), 1, np.random.default_rng(0))
+print(ready, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+"""
+
+
+def start(bench: Bench) -> dict[str, float]:
+    """Seconds from a new process to the first answer, all files being prepared."""
+    return {"candor": _fresh()[0]}
+
+
+def memory(bench: Bench) -> dict[str, float]:
+    """Peak memory in GB of a process that has answered and drawn a text."""
+    return {"candor": _fresh()[1]}
+
+
+def _fresh() -> tuple[float, float]:
+    done = subprocess.run([sys.executable, "-c", START], capture_output=True, text=True, check=True)
+    ready, gigabytes = map(float, done.stdout.split())
+    return ready, gigabytes
+
+
+WORKLOADS: dict[str, Workload] = {
+    "single": Workload(single_stream, "tokens/s", "more"),
+    "samples": Workload(many_samples, "tokens/s", "more"),
+    "candidates": Workload(candidates, "s", "less"),
+    "names": Workload(names_of_a_year, "s", "less"),
+    "attribution": Workload(attribution, "passages/s", "more"),
+    "second-turn": Workload(second_turn, "s", "less", "candor, nothing kept"),
+    "start": Workload(start, "s", "less"),
+    "memory": Workload(memory, "GB", "less"),
+}
+
+
+def timed(run: Callable[[], Made]) -> tuple[float, Made]:
+    """(seconds, what it returns)."""
+    begun = time.perf_counter()
+    made = run()
+    return time.perf_counter() - begun, made
+
+
+def rows_of(name: str, workload: Workload, figures: dict[str, float]) -> list[Row]:
+    """The figures of a workload with their ratios."""
+    reference = figures.get(workload.reference)
+    rows = []
+    for engine, figure in figures.items():
+        ratio = None
+        if reference is not None:
+            ratio = figure / reference if workload.better == "more" else reference / figure
+        rows.append(Row(name, engine, figure, workload.unit, ratio))
+    return rows
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as Markdown."""
+    lines = ["| workload | engine | figure | unit | ratio |", "|---|---|---|---|---|"]
+    for row in rows:
+        ratio = "" if row.ratio is None else f"{row.ratio:.3g}"
+        lines.append(f"| {row.workload} | {row.engine} | {row.figure:.3g} | {row.unit} | {ratio} |")
+    return "\n".join(lines)
+
+
+def chosen(only: str | None) -> list[str]:
+    """The workloads of `--only A,B`, in their usual order; raises UnknownName."""
+    asked = list(WORKLOADS) if only is None else [name.strip() for name in only.split(",")]
+    for name in asked:
+        if name not in WORKLOADS:
+            raise UnknownName(f"Unknown workload '{name}'. There are: {', '.join(WORKLOADS)}.")
+    return [name for name in WORKLOADS if name in asked]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit status, 2 on bad input."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/benchmark", description="Time the engine beside others."
+    )
+    parser.add_argument("--only", metavar="NAMES", help=f"some of {','.join(WORKLOADS)}")
+    parser.add_argument("--json", type=Path, help="file of the rows")
+    options = parser.parse_args(arguments)
+    try:
+        bench, rows = Bench(Settings.from_environment()), []
+        for name in chosen(options.only):
+            workload = WORKLOADS[name]
+            rows += rows_of(name, workload, workload.run(bench))
+            print(f"{name} done", file=sys.stderr)
+        if options.json is not None:
+            options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    except CandorError as error:
+        print(error.message, file=sys.stderr)
+        return 2
+    print(table(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""The benchmark's table: ratios say how many times better, whichever way is better."""
+
+from __future__ import annotations
+
+import pytest
+
+from core_model.benchmark import WORKLOADS, Workload, chosen, main, rows_of, table
+from core_model.errors import UnknownName
+
+
+def workload(better: str) -> Workload:
+    return Workload(lambda bench: {}, "s", better)  # type: ignore[arg-type]
+
+
+def test_a_ratio_is_how_many_times_better_than_the_reference() -> None:
+    figures = {"candor": 2.0, "transformers": 8.0}
+    assert [row.ratio for row in rows_of("w", workload("less"), figures)] == [4.0, 1.0]
+    assert [row.ratio for row in rows_of("w", workload("more"), figures)] == [0.25, 1.0]
+    assert [row.ratio for row in rows_of("w", workload("less"), {"candor": 2.0})] == [None]
+
+
+def test_the_table_has_a_row_a_figure() -> None:
+    lines = table(rows_of("names", workload("less"), {"candor": 2.0, "transformers": 9.0}))
+    assert lines.splitlines()[2:] == [
+        "| names | candor | 2 | s | 4.5 |",
+        "| names | transformers | 9 | s | 1 |",
+    ]
+
+
+def test_workloads_are_chosen_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert chosen(None) == list(WORKLOADS)
+    assert chosen("start, single") == ["single", "start"]
+    with pytest.raises(UnknownName, match="nothing"):
+        chosen("nothing")
+    assert main(["--only", "nothing"]) == 2
+    assert "There are: single" in capsys.readouterr().err
