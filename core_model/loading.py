@@ -8,8 +8,9 @@ Texts are drawn by OpenVINO, whose form of the same weights is kept likewise.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -44,22 +45,40 @@ def load_core(settings: Settings, progress: Progress | None = None) -> TorchCore
     adapter = settings.adapter or RELEASE
     report("reading the weights", 0.2)
     shape = DecoderShape.read(base.config)
-    merged = _merged(base, shape, adapter, settings.cache_dir / "merged", report)
-    report("preparing the core", 0.8)
-    decoder = Decoder(shape, merged, compute_dtype())
     wire, name = Wire(Tokenizer(base.tokenizer)), _identity(base, adapter)
     sampler = None
-    if settings.engine != "torch":
-        folder = settings.cache_dir / "openvino" / name
-        try:
-            prepare(shape, merged, base.tokenizer, wire, folder, report)
-            sampler = OpenVinoSampler(folder, wire.end)
-        except (WeightsError, ImportError):
-            if settings.engine == "openvino":
-                raise
+    with _alone(settings.cache_dir):
+        merged = _merged(base, shape, adapter, settings.cache_dir / "merged", report)
+        if settings.engine != "torch":
+            folder = settings.cache_dir / "openvino" / name
+            try:
+                prepare(shape, merged, base.tokenizer, wire, folder, report)
+                sampler = OpenVinoSampler(folder, wire.end)
+            except (WeightsError, ImportError):
+                if settings.engine == "openvino":
+                    raise
+    report("preparing the core", 0.95)
+    decoder = Decoder(shape, merged, compute_dtype())
     core = TorchCore(decoder.eval(), wire, name, sampler)
     report("ready", 1.0)
     return core
+
+
+@contextlib.contextmanager
+def _alone(cache_dir: Path) -> Iterator[None]:
+    """While one process makes files, others wait and then find them."""
+    from filelock import FileLock
+
+    lock = FileLock(cache_dir / "core.lock")
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError:  # a disk that takes no lock takes no files either
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def compute_dtype() -> torch.dtype:

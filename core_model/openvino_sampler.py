@@ -49,13 +49,13 @@ def prepare(
     shutil.rmtree(made, ignore_errors=True)
     try:
         made.mkdir(parents=True)
-        report("preparing the sampler", 0.85)
+        report("preparing the sampler", 0.5)
         source = made / "model.gguf"
         export_gguf(shape, weights, vocabulary, "candor", source)
-        report("preparing the sampler", 0.9)
+        report("preparing the sampler", 0.7)
         # Reading a GGUF, the engine leaves its own form of it in the same folder.
         genai.LLMPipeline(str(source), "CPU", enable_save_ov_model=True)
-        report("preparing the sampler", 0.95)
+        report("preparing the sampler", 0.9)
         model = ov.Core().read_model(made / MODEL)
         bias = np.zeros((1, 1, shape.vocabulary), np.float32)
         bias[..., [*wire.silent, wire.closing, *range(wire.tokenizer.size, shape.vocabulary)]] = (
