@@ -484,3 +484,11 @@ def test_command_measures_and_adds_to_the_same_adapters_file(
 def test_command_on_bad_input_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--only", "nothing", "--quick"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_texts_are_cut_behind_whole_words_however_long() -> None:
+    """Short texts once took hours: each word could be split in every way."""
+    words = ["internationally"] * (WORDS + 5)
+    assert first_words(" ".join(words)) == " ".join(words[:WORDS])
+    short = "  " + "\n".join(words[: WORDS - 1])
+    assert first_words(short) == short

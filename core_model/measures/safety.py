@@ -91,7 +91,7 @@ def _scores(core: Core, records: Sequence[Record]) -> dict[str, Floats]:
 
 def first_words(text: str) -> str:
     """The text up to its `WORDS`-th word."""
-    match = re.match(rf"(?:\s*\S+){{{WORDS}}}", text)
+    match = re.match(rf"(?:\s*+\S++){{{WORDS}}}", text)  # possessive: words are not split
     return match.group() if match else text
 
 
