@@ -8,7 +8,6 @@ weights of the same sizes: Candor's the released core, the others its base.
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 import subprocess
 import sys
@@ -31,14 +30,13 @@ from core_model.core import Conditional
 from core_model.corpora import schema
 from core_model.corpora.names import FIRST_YEAR, Names
 from core_model.errors import CandorError, UnknownName
-from core_model.gguf_export import merges_of
+from core_model.gguf_export import spelled
 from core_model.loading import load_core
 from core_model.notation import Binding
 from core_model.openvino_sampler import OpenVinoSampler
 from core_model.prefix_tree import PrefixTree
 from core_model.sampler import Sampler, TorchSampler
 from core_model.torch_core import TorchCore
-from core_model.vocabulary import character_of_byte
 
 PROMPT_TOKENS, DECODED, SAMPLES = 200, 32, 64
 CANDIDATES, CANDIDATE_TOKENS, PADDED_ROWS = 1000, 3, 32
@@ -118,7 +116,7 @@ class Bench:
     def token_names(self) -> list[str]:
         """Tokens as CTranslate2 spells them."""
         content = json.loads(self.base.tokenizer.read_text(encoding="utf-8"))
-        return spelled(content)
+        return spelled(content)[0]
 
     def prompt(self, length: int) -> list[int]:
         """A prompt that no engine has seen."""
@@ -132,28 +130,11 @@ class Bench:
         return OpenVinoSampler(self.settings.cache_dir / "openvino" / self.core.name, never)
 
 
-def spelled(content: dict[str, Any]) -> list[str]:
-    """Tokens of a `vocab.json` in GPT-2's printable characters, special ones as they are."""
-    special, written = set(content["special"].values()), character_of_byte()
-    tokens = [base64.b64decode(token) for token in content["tokens"]]
-    return [
-        token.decode() if i in special else "".join(written[byte] for byte in token)
-        for i, token in enumerate(tokens)
-    ]
-
-
 def write_tokenizer(vocabulary: Path, folder: Path) -> None:
     """A `tokenizer.json` that the converter of CTranslate2 asks for."""
     content = json.loads(vocabulary.read_text(encoding="utf-8"))
-    names = spelled(content)
+    names, merges = spelled(content)
     special = content["special"]
-    plain = {
-        base64.b64decode(token): i
-        for i, token in enumerate(content["tokens"])
-        if i not in set(special.values())
-    }
-    written = character_of_byte()
-    merges = [[("".join(written[b] for b in half)) for half in m] for m in merges_of(plain)]
     tokenizer = {
         "version": "1.0",
         "added_tokens": [

@@ -86,7 +86,7 @@ class Cache:
     @property
     def bytes(self) -> int:
         """Size of the keys and values."""
-        return sum(x.numel() * x.element_size() for x in (*self.keys, *self.values))
+        return 2 * len(self.keys) * self.keys[0].nbytes if self.keys else 0
 
     def repeated(self, rows: int) -> Cache:
         """The cache of one row for `rows` rows."""

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -106,31 +107,34 @@ def _add_vocabulary(writer: object, vocabulary: Path) -> None:
 
     assert isinstance(writer, GGUFWriter)
     content = json.loads(vocabulary.read_text(encoding="utf-8"))
-    tokens = [base64.b64decode(token) for token in content["tokens"]]
     special = set(content["special"].values())
-    written = character_of_byte()
+    tokens, merges = spelled(content)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(PRE_TOKENIZER)
-    writer.add_token_list(
-        [
-            t.decode() if i in special else "".join(written[byte] for byte in t)
-            for i, t in enumerate(tokens)
-        ]
-    )
+    writer.add_token_list(tokens)
     writer.add_token_types([_CONTROL if i in special else _NORMAL for i in range(len(tokens))])
-    plain = {token: i for i, token in enumerate(tokens) if i not in special}
-    writer.add_token_merges(
-        [
-            " ".join("".join(written[byte] for byte in half) for half in merge)
-            for merge in merges_of(plain)
-        ]
-    )
+    writer.add_token_merges(merges)
     end = content["special"]["<|im_end|>"]
     writer.add_bos_token_id(content["special"]["<|im_start|>"])
     writer.add_eos_token_id(end)
     writer.add_pad_token_id(end)
     writer.add_add_bos_token(False)
     writer.add_add_space_prefix(False)
+
+
+def spelled(content: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Tokens of a `vocab.json` in GPT-2's printable characters, special ones as they are, and the
+    merges between two of them, parted by a space.
+    """
+    special, written = set(content["special"].values()), character_of_byte()
+    tokens = [base64.b64decode(token) for token in content["tokens"]]
+    plain = {token: i for i, token in enumerate(tokens) if i not in special}
+
+    def printable(token: bytes) -> str:
+        return "".join(written[byte] for byte in token)
+
+    names = [t.decode() if i in special else printable(t) for i, t in enumerate(tokens)]
+    return names, [" ".join(map(printable, merge)) for merge in merges_of(plain)]
 
 
 def merges_of(ranks: Mapping[bytes, int]) -> list[tuple[bytes, bytes]]:

@@ -59,9 +59,7 @@ def prepare(
         report("preparing the sampler", 0.9)
         model = ov.Core().read_model(made / MODEL)
         bias = np.zeros((1, 1, shape.vocabulary), np.float32)
-        bias[..., [*wire.silent, wire.closing, *range(wire.tokenizer.size, shape.vocabulary)]] = (
-            RULED_OUT
-        )
+        bias[..., wire.never_in_text(shape.vocabulary)] = RULED_OUT
         result = model.outputs[0].node
         ruled = opset13.add(result.input_value(0), opset13.constant(bias))
         result.input(0).replace_source_output(ruled.output(0))

@@ -58,11 +58,9 @@ class Reader:
     def __init__(self, decoder: Decoder, wire: Wire) -> None:
         self._decoder = decoder
         self._kept: OrderedDict[Path, Prompt] = OrderedDict()
-        self._kept_bytes = 0
         self.use = PromptUse()
-        unused = range(wire.tokenizer.size, decoder.shape.vocabulary)
-        self._blocked_in_pieces = torch.tensor([*wire.silent, *unused])
-        self._blocked = torch.tensor([*wire.silent, wire.closing, *unused])
+        self._blocked = torch.tensor(wire.never_in_text(decoder.shape.vocabulary))
+        self._blocked_in_pieces = self._blocked[self._blocked != wire.closing]
 
     def prompt(self, tokens: Sequence[int]) -> Prompt:
         """Read a prompt, starting from the longest one kept that it shares a beginning with."""
@@ -92,10 +90,12 @@ class Reader:
         hidden = self._decoder(new, positions, mask, cache)
         read = Prompt(key, cache, hidden[0, -1], self.log_softmax(hidden[0, -1]))
         self._kept[key] = read
-        self._kept_bytes += cache.bytes
-        while self._kept_bytes > KEPT_BYTES and len(self._kept) > 1:
-            self._kept_bytes -= self._kept.popitem(last=False)[1].cache.bytes
+        while len(self._kept) > 1 and self._kept_size() > KEPT_BYTES:
+            self._kept.popitem(last=False)
         return read
+
+    def _kept_size(self) -> int:
+        return sum(kept.cache.bytes for kept in self._kept.values())
 
     def log_softmax(self, hidden: Tensor, pieces: bool = False) -> Tensor:
         """Log-probabilities (…, V) of the next token behind hidden states (…, D).

@@ -65,6 +65,10 @@ class Wire:
         special = set(tokenizer.special.values())
         self.silent = tuple(sorted(special - {self.end, self.closing}))
 
+    def never_in_text(self, vocabulary: int) -> list[int]:
+        """Tokens that never stand in a text, of a decoder with this many tokens."""
+        return [*self.silent, self.closing, *range(self.tokenizer.size, vocabulary)]
+
     def mark_rows(self, embedding: Tensor) -> dict[int, Tensor]:
         """Rows for the marks that tell them apart, (D,) each, from the base's embedding (V, D).
 

@@ -104,7 +104,7 @@ class Stopped(Exception):
     """Stands for the user's Esc."""
 
 
-def test_a_failing_engine_is_one_line(folder: Path, prompt: list[int], tmp_path: Path) -> None:
+def test_a_failing_engine_is_one_line(prompt: list[int], tmp_path: Path) -> None:
     missing = OpenVinoSampler(tmp_path / "nothing", 2)
     with pytest.raises(CandorError, match=r"^The sampling engine failed \(.*CANDOR_ENGINE=torch"):
         missing.draw(prompt, 1, np.random.default_rng(0))
