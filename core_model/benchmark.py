@@ -213,8 +213,8 @@ def candidates(bench: Bench) -> dict[str, float]:
     ends = np.full((CANDIDATES, 1), bench.core._wire.end)
     answers = np.hstack([bench.rng.integers(1000, 40_000, (CANDIDATES, CANDIDATE_TOKENS)), ends])
     tree = PrefixTree.build(answers.tolist())
-    bench.core._score(bench.prompt(PROMPT_TOKENS), tree)
-    seconds, _ = timed(lambda: bench.core._score(bench.prompt(PROMPT_TOKENS), tree))
+    bench.core.score(bench.prompt(PROMPT_TOKENS), tree)
+    seconds, _ = timed(lambda: bench.core.score(bench.prompt(PROMPT_TOKENS), tree))
     prompt = bench.prompt(PROMPT_TOKENS)
     rows = [[*prompt, *answer] for answer in answers[:PADDED_ROWS].tolist()]
     padded, _ = timed(lambda: _padded(bench, rows))

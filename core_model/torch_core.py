@@ -1,47 +1,32 @@
 """The core on the embedded decoder: exact scores over packed prefix trees, and what is drawn.
 
-The answers of a closed variable are normalised over its values, a choice among pieces over its
-options. Prompts are kept in a cache, so the next query on the same data, or the next turn of a
+Prompts are kept in a cache, so the next query on the same data, or the next turn of a
 conversation, reads only what is new.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core_model import corpora, notation
-from core_model.core import (
-    Answer,
-    Check,
-    Conditional,
-    Core,
-    Distribution,
-    refuse_open,
-    unchecked,
-)
-from core_model.corpora import schema
+from core_model.core import Check
 from core_model.decoder import Decoder
-from core_model.errors import TextTooLong
-from core_model.notation import Draw, Step
-from core_model.numerals import NumberGuard, TokenTable
+from core_model.numerals import NumberGuard
 from core_model.prefix_tree import PrefixTree
 from core_model.reader import Prompt, PromptUse, Reader, draw
-from core_model.sampler import ANSWER_LIMIT, Sampler, TorchSampler
-from core_model.search import search
+from core_model.sampler import Sampler, TorchSampler
+from core_model.search import Found, search
 from core_model.wire import Wire
+from core_model.wire_core import WireCore
 
 BLOCK_TOKENS = 512
 HEAD_ROWS = 256
-PROMPT_LIMIT = 2048
 
 
-class TorchCore(Core):
+class TorchCore(WireCore):
     """Core on a merged decoder; deterministic for a seed and a number of threads.
 
     sampler: what draws open answers, the decoder itself where none is given.
@@ -50,93 +35,33 @@ class TorchCore(Core):
     def __init__(
         self, decoder: Decoder, wire: Wire, name: str = "candor", sampler: Sampler | None = None
     ) -> None:
-        self.name = name
-        self._wire = wire
+        super().__init__(wire, name)
         self._reader = Reader(decoder, wire)
         self._sampler = sampler or TorchSampler(self._reader, wire.end)
-        self._number_tokens = TokenTable.of(wire.tokenizer)
 
     @property
     def prompt_use(self) -> PromptUse:
         """How much of the prompts the cache has saved so far."""
         return self._reader.use
 
-    # --- the verbs of a core --------------------------------------------------------------------
+    def draw(
+        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check
+    ) -> list[list[int]]:
+        return self._sampler.draw(prompt, n, rng, check)
 
     @torch.inference_mode()
-    def log_prob_of(self, conditional: Conditional, answers: Sequence[str]) -> NDArray[np.float64]:
-        variable = schema(conditional.corpus).variable(conditional.variable)
-        if variable.kind == "closed":
-            probability = self._closed(conditional)
-            place = {value: i for i, value in enumerate(variable.values)}
-            return np.array(
-                [probability[place[a]] if a in place else -np.inf for a in answers], np.float64
-            )
-        distinct = list(dict.fromkeys(answers))
-        if not distinct:
-            return np.zeros(0)
-        tree = PrefixTree.build([self._wire.answer(answer) for answer in distinct])
-        scored = dict(zip(distinct, self._score(self._prompt(conditional), tree), strict=True))
-        return np.array([scored[answer] for answer in answers])
+    def search(self, prompt: Sequence[int], top: int | None, rng: np.random.Generator) -> Found:
+        return search(self._reader, self._wire, self._reader.prompt(prompt), top, rng)
 
     @torch.inference_mode()
-    def sample_of(
-        self, conditional: Conditional, n: int, rng: np.random.Generator, check: Check = unchecked
-    ) -> list[str]:
-        variable = schema(conditional.corpus).variable(conditional.variable)
-        if variable.kind == "closed":
-            p = np.exp(self._closed(conditional))
-            return [variable.values[i] for i in rng.choice(len(p), size=n, p=p / p.sum())]
-        rows = self._sampler.draw(self._prompt(conditional), n, rng, check)
-        return [self._wire.tokenizer.decode_value(row) for row in rows]
-
-    @torch.inference_mode()
-    def distribution_of(self, conditional: Conditional, top: int | None = None) -> Distribution:
-        variable = schema(conditional.corpus).variable(conditional.variable)
-        printed = notation.format(
-            Draw(conditional.corpus, (Step(conditional.variable),), _short(conditional))
-        )
-        refuse_open(variable)
-        if variable.kind == "enumerable":
-            return self._search(conditional, top, printed)
-        log_p = self._closed(conditional)
-        p = np.exp(log_p)
-        order = np.argsort(-p, kind="stable")
-        answers = tuple(Answer(variable.values[i], float(p[i])) for i in order)
-        entropy = float(-(p[p > 0] * log_p[p > 0]).sum())
-        whole = Distribution(printed, "exact", answers, min(float(p.sum()), 1.0), entropy, 0.0, 0)
-        return whole.top(top)
-
-    @torch.inference_mode()
-    def choose(
-        self, conditional: Conditional, partial: Sequence[str], options: Sequence[str | None]
-    ) -> NDArray[np.float64]:
-        if len(options) == 1:
-            return np.zeros(1)
-        prompt = self._prompt(conditional)
-        for piece in partial:
-            prompt += self._wire.piece(piece)
-        tree = PrefixTree.build(
-            [self._wire.piece(o) if o is not None else [self._wire.end] for o in options]
-        )
-        return _normalised(self._score(prompt, tree, pieces=True))
-
-    @torch.inference_mode()
-    def write(
-        self, conditional: Conditional, rng: np.random.Generator, numbers: Sequence[str] | None,
-        temperature: float = 1.0, max_tokens: int = ANSWER_LIMIT, opening: str = "",
-    ) -> Iterator[str]:  # fmt: skip
-        tokenizer = self._wire.tokenizer
-        read = self._reader.prompt(self._prompt(conditional) + tokenizer.encode_value(opening))
-        guard = None
-        if numbers is not None:
-            guard = NumberGuard(self._number_tokens, numbers, before=opening)
+    def stream(
+        self, prompt: Sequence[int], rng: np.random.Generator, temperature: float,
+        guard: NumberGuard | None,
+    ) -> Iterator[int]:  # fmt: skip
+        read = self._reader.prompt(prompt)
         cache = read.cache.repeated(1)
-        following = read.following
-        tokens: list[int] = []
-        shown = ""
-        while len(tokens) < max_tokens or (guard is not None and guard.is_open):
-            scores = following.clone()
+        scores = read.following.clone()
+        while True:
             if guard is not None:
                 allowed = torch.from_numpy(guard.allowed())
                 scores[: len(allowed)][~allowed] = -torch.inf
@@ -146,41 +71,12 @@ class TorchCore(Core):
             else:
                 token = int(scores.argmax())
             if token == self._wire.end:
-                break
-            tokens.append(token)
-            if guard is not None:
-                guard.push(token)
-            # Behind an opening a leading space belongs to the text.
-            text = tokenizer.decode(tokens) if opening else tokenizer.decode_value(tokens)
-            # A character may take several tokens; it is shown once it is whole.
-            if text != shown and not text.endswith("\ufffd"):
-                yield text[len(shown) :]
-                shown = text
-            following = self._reader.advance(torch.tensor([[token]]), cache)[0]
+                return
+            yield token
+            scores = self._reader.advance(torch.tensor([[token]]), cache)[0]
 
-    # --- reading prompts ------------------------------------------------------------------------
-
-    def _prompt(self, conditional: Conditional) -> list[int]:
-        tokens = self._wire.prompt(_document_first(conditional))
-        if len(tokens) > PROMPT_LIMIT:
-            raise TextTooLong(
-                f"The text is too long: {len(tokens)} tokens, the core reads {PROMPT_LIMIT}. "
-                "Give a part of it."
-            )
-        return tokens
-
-    # --- exact scores ---------------------------------------------------------------------------
-
-    def _closed(self, conditional: Conditional) -> NDArray[np.float64]:
-        """Log-probabilities of a closed variable's values, normalised over them."""
-        values = schema(conditional.corpus).variable(conditional.variable).values
-        return _normalised(self._score(self._prompt(conditional), self._tree_of(values)))
-
-    @lru_cache(maxsize=64)  # noqa: B019 - one core lives as long as the process
-    def _tree_of(self, values: tuple[str, ...]) -> PrefixTree:
-        return PrefixTree.build([self._wire.answer(value) for value in values])
-
-    def _score(
+    @torch.inference_mode()
+    def score(
         self, prompt: Sequence[int], tree: PrefixTree, pieces: bool = False
     ) -> NDArray[np.float64]:
         """(n_answers,) log p(answer | prompt): the prompt is read once, then the tree in blocks."""
@@ -212,38 +108,6 @@ class TorchCore(Core):
                 below = tree.children(int(node))
                 chosen = following[row, torch.from_numpy(tree.token[below])]
                 score[below] = score[node] + chosen.double().numpy()
-
-    # --- open answers ---------------------------------------------------------------------------
-
-    def _search(self, conditional: Conditional, top: int | None, printed: str) -> Distribution:
-        """The most probable answers of an enumerable variable."""
-        tokens = self._prompt(conditional)
-        # The same query has the same error each time, and those of different ones are independent.
-        rng = np.random.default_rng(tokens)
-        found = search(self._reader, self._wire, self._reader.prompt(tokens), top, rng)
-        answers = tuple(Answer(text, float(np.exp(v))) for text, v in found.log_p.items())
-        listed = min(sum(a.probability for a in answers), 1.0)
-        return Distribution(printed, "exact", answers, listed, found.entropy, found.stderr, found.n)
-
-
-def _document_first(conditional: Conditional) -> Conditional:
-    """The same conditional with its document known first, as it stands in every training row."""
-    if conditional.corpus not in corpora.known():
-        return conditional
-    document = schema(conditional.corpus).document
-    known = sorted(conditional.given, key=lambda binding: binding.variable != document)
-    return replace(conditional, given=tuple(known))
-
-
-def _short(conditional: Conditional) -> tuple[notation.Binding, ...]:
-    """What is given, without long texts: those are the data of a query, not part of it."""
-    return tuple(b for b in conditional.given if len(b.value) <= 60)
-
-
-def _normalised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Log-probabilities (n,) that sum to one, from scores up to a constant."""
-    shifted = scores - scores.max()
-    return np.asarray(shifted - np.log(np.exp(shifted).sum()), np.float64)
 
 
 def _blocks(tree: PrefixTree) -> Iterator[NDArray[np.int64]]:

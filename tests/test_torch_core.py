@@ -18,7 +18,8 @@ from core_model.decoder import Decoder
 from core_model.errors import CandorError
 from core_model.notation import Binding
 from core_model.numerals import numbers_in
-from core_model.torch_core import PROMPT_LIMIT, TorchCore
+from core_model.torch_core import TorchCore
+from core_model.wire_core import PROMPT_LIMIT
 from tests import tiny, toy
 
 CLEAR = (Binding("sky", "clear"), Binding("wind", "0"))

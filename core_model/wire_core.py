@@ -1,0 +1,208 @@
+"""The verbs of a core over an engine that reads the wire format's tokens.
+
+The answers of a closed variable are normalised over its values, a choice among pieces over its
+options. An engine scores a prefix tree of answers behind a prompt, draws texts, looks for the most
+probable ones and streams one; all else is the same for every engine.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core_model import corpora, notation
+from core_model.core import (
+    Answer,
+    Check,
+    Conditional,
+    Core,
+    Distribution,
+    refuse_open,
+    unchecked,
+)
+from core_model.corpora import schema
+from core_model.errors import TextTooLong
+from core_model.notation import Draw, Step
+from core_model.numerals import NumberGuard, TokenTable
+from core_model.prefix_tree import PrefixTree
+from core_model.sampler import ANSWER_LIMIT
+from core_model.search import Found
+from core_model.wire import Wire
+
+PROMPT_LIMIT = 2048
+
+
+class WireCore(Core):
+    """A core whose engine reads the tokens of a wire format."""
+
+    def __init__(self, wire: Wire, name: str) -> None:
+        self.name = name
+        self._wire = wire
+        self._number_tokens = TokenTable.of(wire.tokenizer)
+
+    # --- what an engine does --------------------------------------------------------------------
+
+    @abstractmethod
+    def score(
+        self, prompt: Sequence[int], tree: PrefixTree, pieces: bool = False
+    ) -> NDArray[np.float64]:
+        """(n_answers,) log p(answer | prompt) in nats, over the tokens that may stand in a text.
+
+        `pieces`: the answers are pieces of one, where the mark that closes a piece may follow too.
+        """
+
+    @abstractmethod
+    def draw(
+        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check
+    ) -> list[list[int]]:
+        """n independent texts behind a prompt, as `Sampler.draw` gives them."""
+
+    @abstractmethod
+    def search(self, prompt: Sequence[int], top: int | None, rng: np.random.Generator) -> Found:
+        """The `top` most probable texts behind a prompt, and the entropy of all."""
+
+    @abstractmethod
+    def stream(
+        self, prompt: Sequence[int], rng: np.random.Generator, temperature: float,
+        guard: NumberGuard | None,
+    ) -> Iterator[int]:  # fmt: skip
+        """The tokens of one text behind a prompt, as they are drawn, without the end.
+
+        guard: what rules out tokens; whoever reads the tokens keeps it up to date.
+        """
+
+    # --- the verbs of a core --------------------------------------------------------------------
+
+    def log_prob_of(self, conditional: Conditional, answers: Sequence[str]) -> NDArray[np.float64]:
+        variable = schema(conditional.corpus).variable(conditional.variable)
+        if variable.kind == "closed":
+            probability = self._closed(conditional)
+            place = {value: i for i, value in enumerate(variable.values)}
+            return np.array(
+                [probability[place[a]] if a in place else -np.inf for a in answers], np.float64
+            )
+        distinct = list(dict.fromkeys(answers))
+        if not distinct:
+            return np.zeros(0)
+        tree = PrefixTree.build([self._wire.answer(answer) for answer in distinct])
+        scored = dict(zip(distinct, self.score(self._prompt(conditional), tree), strict=True))
+        return np.array([scored[answer] for answer in answers])
+
+    def sample_of(
+        self, conditional: Conditional, n: int, rng: np.random.Generator, check: Check = unchecked
+    ) -> list[str]:
+        variable = schema(conditional.corpus).variable(conditional.variable)
+        if variable.kind == "closed":
+            p = np.exp(self._closed(conditional))
+            return [variable.values[i] for i in rng.choice(len(p), size=n, p=p / p.sum())]
+        rows = self.draw(self._prompt(conditional), n, rng, check)
+        return [self._wire.tokenizer.decode_value(row) for row in rows]
+
+    def distribution_of(self, conditional: Conditional, top: int | None = None) -> Distribution:
+        variable = schema(conditional.corpus).variable(conditional.variable)
+        printed = notation.format(
+            Draw(conditional.corpus, (Step(conditional.variable),), _short(conditional))
+        )
+        refuse_open(variable)
+        if variable.kind == "enumerable":
+            return self._search(conditional, top, printed)
+        log_p = self._closed(conditional)
+        p = np.exp(log_p)
+        order = np.argsort(-p, kind="stable")
+        answers = tuple(Answer(variable.values[i], float(p[i])) for i in order)
+        entropy = float(-(p[p > 0] * log_p[p > 0]).sum())
+        whole = Distribution(printed, "exact", answers, min(float(p.sum()), 1.0), entropy, 0.0, 0)
+        return whole.top(top)
+
+    def choose(
+        self, conditional: Conditional, partial: Sequence[str], options: Sequence[str | None]
+    ) -> NDArray[np.float64]:
+        if len(options) == 1:
+            return np.zeros(1)
+        prompt = self._prompt(conditional)
+        for piece in partial:
+            prompt += self._wire.piece(piece)
+        tree = PrefixTree.build(
+            [self._wire.piece(o) if o is not None else [self._wire.end] for o in options]
+        )
+        return _normalised(self.score(prompt, tree, pieces=True))
+
+    def write(
+        self, conditional: Conditional, rng: np.random.Generator, numbers: Sequence[str] | None,
+        temperature: float = 1.0, max_tokens: int = ANSWER_LIMIT, opening: str = "",
+    ) -> Iterator[str]:  # fmt: skip
+        tokenizer = self._wire.tokenizer
+        guard = None
+        if numbers is not None:
+            guard = NumberGuard(self._number_tokens, numbers, before=opening)
+        prompt = self._prompt(conditional) + tokenizer.encode_value(opening)
+        tokens: list[int] = []
+        shown = ""
+        stream = self.stream(prompt, rng, temperature, guard)
+        while len(tokens) < max_tokens or (guard is not None and guard.is_open):
+            token = next(stream, None)
+            if token is None:
+                return
+            tokens.append(token)
+            if guard is not None:
+                guard.push(token)
+            # Behind an opening a leading space belongs to the text.
+            text = tokenizer.decode(tokens) if opening else tokenizer.decode_value(tokens)
+            # A character may take several tokens; it is shown once it is whole.
+            if text != shown and not text.endswith("\ufffd"):
+                yield text[len(shown) :]
+                shown = text
+
+    # --- their parts ----------------------------------------------------------------------------
+
+    def _prompt(self, conditional: Conditional) -> list[int]:
+        tokens = self._wire.prompt(_document_first(conditional))
+        if len(tokens) > PROMPT_LIMIT:
+            raise TextTooLong(
+                f"The text is too long: {len(tokens)} tokens, the core reads {PROMPT_LIMIT}. "
+                "Give a part of it."
+            )
+        return tokens
+
+    def _closed(self, conditional: Conditional) -> NDArray[np.float64]:
+        """Log-probabilities of a closed variable's values, normalised over them."""
+        values = schema(conditional.corpus).variable(conditional.variable).values
+        return _normalised(self.score(self._prompt(conditional), self._tree_of(values)))
+
+    @lru_cache(maxsize=64)  # noqa: B019 - one core lives as long as the process
+    def _tree_of(self, values: tuple[str, ...]) -> PrefixTree:
+        return PrefixTree.build([self._wire.answer(value) for value in values])
+
+    def _search(self, conditional: Conditional, top: int | None, printed: str) -> Distribution:
+        """The most probable answers of an enumerable variable."""
+        tokens = self._prompt(conditional)
+        # The same query has the same error each time, and those of different ones are independent.
+        found = self.search(tokens, top, np.random.default_rng(tokens))
+        answers = tuple(Answer(text, float(np.exp(v))) for text, v in found.log_p.items())
+        listed = min(sum(a.probability for a in answers), 1.0)
+        return Distribution(printed, "exact", answers, listed, found.entropy, found.stderr, found.n)
+
+
+def _document_first(conditional: Conditional) -> Conditional:
+    """The same conditional with its document known first, as it stands in every training row."""
+    if conditional.corpus not in corpora.known():
+        return conditional
+    document = schema(conditional.corpus).document
+    known = sorted(conditional.given, key=lambda binding: binding.variable != document)
+    return replace(conditional, given=tuple(known))
+
+
+def _short(conditional: Conditional) -> tuple[notation.Binding, ...]:
+    """What is given, without long texts: those are the data of a query, not part of it."""
+    return tuple(b for b in conditional.given if len(b.value) <= 60)
+
+
+def _normalised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log-probabilities (n,) that sum to one, from scores up to a constant."""
+    shifted = scores - scores.max()
+    return np.asarray(shifted - np.log(np.exp(shifted).sum()), np.float64)
