@@ -30,8 +30,9 @@ from core_model.core import Conditional
 from core_model.corpora import schema
 from core_model.corpora.names import FIRST_YEAR, Names
 from core_model.errors import CandorError, UnknownName
+from core_model.export import write_tokenizer
 from core_model.gguf_export import spelled
-from core_model.loading import load_core
+from core_model.loading import load_embedded
 from core_model.notation import Binding
 from core_model.openvino_sampler import OpenVinoSampler
 from core_model.prefix_tree import PrefixTree
@@ -79,7 +80,7 @@ class Bench:
     @cached_property
     def core(self) -> TorchCore:
         """The released core as users have it."""
-        return load_core(self.settings)
+        return load_embedded(self.settings)
 
     @cached_property
     def base(self) -> BaseFiles:
@@ -128,30 +129,6 @@ class Bench:
         if engine == "torch":
             return TorchSampler(self.core._reader, never)
         return OpenVinoSampler(self.settings.cache_dir / "openvino" / self.core.name, never)
-
-
-def write_tokenizer(vocabulary: Path, folder: Path) -> None:
-    """A `tokenizer.json` that the converter of CTranslate2 asks for."""
-    content = json.loads(vocabulary.read_text(encoding="utf-8"))
-    names, merges = spelled(content)
-    special = content["special"]
-    tokenizer = {
-        "version": "1.0",
-        "added_tokens": [
-            {"id": i, "content": name, "special": True, "single_word": False, "lstrip": False,
-             "rstrip": False, "normalized": False}
-            for name, i in special.items()
-        ],
-        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
-                          "use_regex": True},
-        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True,
-                    "use_regex": True},
-        "model": {"type": "BPE", "vocab": {n: i for i, n in enumerate(names)}, "merges": merges},
-    }  # fmt: skip
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
-    config = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|im_start|>",
-              "eos_token": "<|im_end|>", "unk_token": "<|endoftext|>"}  # fmt: skip
-    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
 # Workloads

@@ -129,23 +129,27 @@ class Decoder(nn.Module):
     def __init__(
         self, shape: DecoderShape, weights: Mapping[str, Tensor], dtype: torch.dtype,
         rank: int = 0, alpha: float = 0.0, first_trained: int = 0,
-        rows: Mapping[int, Tensor] | None = None,
+        rows: Mapping[int, Tensor] | None = None, device: str = "cpu",
     ) -> None:  # fmt: skip
         super().__init__()
         self.shape = shape
+        self.device = torch.device(device)
         self.dtype = dtype
         self.rows = dict(rows or {})
-        self._weights = {name: weight.to(dtype) for name, weight in fused(shape, weights).items()}
+        self._weights = {
+            name: weight.to(self.device, dtype) for name, weight in fused(shape, weights).items()
+        }
         self._replace_rows()
         self._inverse_frequency = 1.0 / shape.rope_theta ** (
-            torch.arange(0, shape.head_size, 2, dtype=torch.float32) / shape.head_size
+            torch.arange(0, shape.head_size, 2, dtype=torch.float32, device=self.device)
+            / shape.head_size
         )
         self.adapters = nn.ModuleDict()
         for layer in range(first_trained, shape.layers if rank else 0):
             for module in MODULES:
                 self.adapters[f"{layer}_{module}"] = LowRank(
                     *shape.outputs(module), rank, alpha / rank
-                )
+                ).to(self.device)
 
     def _replace_rows(self) -> None:
         if not self.rows:

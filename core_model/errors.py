@@ -47,6 +47,10 @@ class WeightsError(CandorError):
     """Model weights that are missing, damaged or of the wrong shape."""
 
 
+class EngineError(CandorError):
+    """An engine that failed, or a server that can't be reached or does not answer as it should."""
+
+
 class StorageError(CandorError):
     """A file or database that cannot be read or written."""
 

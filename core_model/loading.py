@@ -28,28 +28,40 @@ from core_model.openvino_sampler import OpenVinoSampler, prepare
 from core_model.tokenizer import Tokenizer
 from core_model.torch_core import TorchCore
 from core_model.wire import Wire
+from core_model.wire_core import WireCore
 
 Progress = Callable[[str, float], None]
 RELEASE = Path(__file__).parent / "release"
 
 
-def load_core(settings: Settings, progress: Progress | None = None) -> TorchCore:
-    """The core of these settings; raises WeightsError with one line when it can't be made ready.
+def load_core(settings: Settings, progress: Progress | None = None) -> WireCore:
+    """The core of these settings, in this process or behind a server.
 
-    progress: called with a stage and a fraction from 0 to 1.
+    progress: called with a stage and a fraction from 0 to 1. Raises WeightsError or EngineError,
+    one line each, when it can't be made ready.
     """
+    if settings.server is None:
+        return load_embedded(settings, progress)
+    from core_model.remote_core import RemoteCore
+
+    base = resolve_base(settings.base, settings.cache_dir, progress)
+    return RemoteCore.connect(settings.server, settings.key, Wire(Tokenizer(base.tokenizer)))
+
+
+def load_embedded(settings: Settings, progress: Progress | None = None) -> TorchCore:
+    """The core in this process, whatever engine is configured; otherwise as `load_core`."""
     report = progress or (lambda stage, fraction: None)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    base = resolve_base(settings.base, settings.cache_dir, progress)
-    adapter = settings.adapter or RELEASE
+    base, adapter = _files(settings, progress)
     report("reading the weights", 0.2)
     shape = DecoderShape.read(base.config)
     wire, name = Wire(Tokenizer(base.tokenizer)), _identity(base, adapter)
+    on_gpu = torch.cuda.is_available()
     sampler = None
     with _alone(settings.cache_dir):
-        merged = _merged(base, shape, adapter, settings.cache_dir / "merged", report)
-        if settings.engine != "torch":
+        merged = _cached(base, shape, adapter, settings.cache_dir / "merged", report)
+        if settings.engine == "openvino" or (settings.engine != "torch" and not on_gpu):
             folder = settings.cache_dir / "openvino" / name
             try:
                 prepare(shape, merged, base.tokenizer, wire, folder, report)
@@ -58,10 +70,29 @@ def load_core(settings: Settings, progress: Progress | None = None) -> TorchCore
                 if settings.engine == "openvino":
                     raise
     report("preparing the core", 0.95)
-    decoder = Decoder(shape, merged, compute_dtype())
+    decoder = Decoder(shape, merged, compute_dtype(), device="cuda" if on_gpu else "cpu")
     core = TorchCore(decoder.eval(), wire, name, sampler)
     report("ready", 1.0)
     return core
+
+
+def export(settings: Settings, path: Path, progress: Progress | None = None) -> None:
+    """Write the embedded core for other programs; raises WeightsError and StorageError."""
+    from core_model.export import export_core
+
+    report = progress or (lambda stage, fraction: None)
+    base, adapter = _files(settings, progress)
+    shape = DecoderShape.read(base.config)
+    report("merging the adapter", 0.2)
+    weights = _merged(base, shape, adapter)
+    report("writing the core", 0.5)
+    export_core(shape, weights, base.tokenizer, Wire(Tokenizer(base.tokenizer)), path)
+    report("ready", 1.0)
+
+
+def _files(settings: Settings, progress: Progress | None) -> tuple[BaseFiles, Path]:
+    """Files of the base, and the folder of the adapter."""
+    return resolve_base(settings.base, settings.cache_dir, progress), settings.adapter or RELEASE
 
 
 @contextlib.contextmanager
@@ -102,31 +133,24 @@ def _identity(base: BaseFiles, adapter: Path) -> str:
     return made_of.hexdigest()[:16]
 
 
-def _merged(
+def _cached(
     base: BaseFiles, shape: DecoderShape, adapter: Path, folder: Path, report: Progress
 ) -> dict[str, Tensor]:
-    """The fused weights with the adapter added, from the cached file or made and cached."""
-    path = folder / f"{_identity(base, adapter)}-f16.safetensors"
+    """The merged weights from the cached file, or made and cached.
+
+    In bfloat16 where that is computed in, so that the file maps into memory and nothing is copied;
+    else in float16, half the size of float32 and an eighth of bfloat16's error.
+    """
+    dtype = compute_dtype() if compute_dtype() == torch.bfloat16 else torch.float16
+    kind = "bf16" if dtype == torch.bfloat16 else "f16"
+    path = folder / f"{_identity(base, adapter)}-{kind}.safetensors"
     if path.exists():
         try:
             return load_file(path)
         except (OSError, SafetensorError):
             path.unlink(missing_ok=True)  # cut short: made again below
     report("merging the adapter", 0.4)
-    try:
-        weights = load_file(base.weights)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(
-            f"The base weights {base.weights} are damaged ({error}). Delete that folder and start "
-            "again."
-        ) from error
-    decoder = with_adapter(shape, weights, adapter, torch.float32)
-    # Half the size of float32, an eighth of bfloat16's error: a sum is not bfloat16 as the base is.
-    merged = {name: w.to(torch.float16).contiguous() for name, w in decoder.merged().items()}
-    if merged["head"].data_ptr() == merged["embed"].data_ptr() or torch.equal(
-        merged["head"], merged["embed"]
-    ):
-        merged.pop("head")  # tied: stored once
+    merged = {name: w.to(dtype).contiguous() for name, w in _merged(base, shape, adapter).items()}
     temporary = path.with_suffix(".new")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -137,4 +161,21 @@ def _merged(
                 old.unlink()
     except (OSError, SafetensorError):
         temporary.unlink(missing_ok=True)  # a full disk costs time at the next start, no more
+    return merged
+
+
+def _merged(base: BaseFiles, shape: DecoderShape, adapter: Path) -> dict[str, Tensor]:
+    """The fused weights with the adapter added in, float32; without a head where it is tied."""
+    try:
+        weights = load_file(base.weights)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(
+            f"The base weights {base.weights} are damaged ({error}). Delete that folder and start "
+            "again."
+        ) from error
+    merged = with_adapter(shape, weights, adapter, torch.float32).merged()
+    if merged["head"].data_ptr() == merged["embed"].data_ptr() or torch.equal(
+        merged["head"], merged["embed"]
+    ):
+        merged.pop("head")
     return merged

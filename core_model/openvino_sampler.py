@@ -18,7 +18,7 @@ from torch import Tensor
 
 from core_model.core import Check, unchecked
 from core_model.decoder import DecoderShape
-from core_model.errors import CandorError, WeightsError
+from core_model.errors import EngineError, WeightsError
 from core_model.gguf_export import export_gguf
 from core_model.sampler import ANSWER_LIMIT, lots
 from core_model.wire import Wire
@@ -92,11 +92,11 @@ class OpenVinoSampler:
         self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check = unchecked,
         limit: int = ANSWER_LIMIT,
     ) -> list[list[int]]:  # fmt: skip
-        """As `Sampler.draw`; raises CandorError if the engine fails."""
+        """As `Sampler.draw`; raises EngineError if the engine fails."""
         try:
             return [row for lot in lots(n) for row in self._lot(prompt, lot, rng, check, limit)]
         except RuntimeError as error:
-            raise CandorError(
+            raise EngineError(
                 f"The sampling engine failed ({_line(error)}). Ask again, or start with "
                 "CANDOR_ENGINE=torch."
             ) from error

@@ -87,6 +87,19 @@ class PrefixTree:
         below: Floats = cumulative[self.high] - cumulative[self.low]
         return below
 
+    def sequences(self) -> list[list[int]]:
+        """The answers' tokens, in the order in which they were given."""
+        paths: list[list[int]] = []
+        found: list[list[int]] = [[] for _ in self.order]
+        for node, is_leaf in enumerate(self.is_leaf()):
+            parent = int(self.parent[node])
+            paths.append([*(paths[parent] if parent >= 0 else ()), int(self.token[node])])
+            if is_leaf:
+                # Answers that are spelled by the same tokens share a leaf.
+                for answer in self.order[self.low[node] : self.high[node]]:
+                    found[answer] = paths[node]
+        return found
+
     def children(self, node: int) -> slice:
         """The node numbers of a node's children; -1 is the root."""
         if node < 0:

@@ -52,6 +52,7 @@ class PromptUse:
 class Reader:
     """A decoder with a cache of prompts, the least lately used of which are dropped.
 
+    The decoder's device holds the hidden states and the cache; log-probabilities come back from it.
     use: what the cache has saved so far.
     """
 
@@ -87,7 +88,7 @@ class Reader:
         if shared:
             seen = torch.ones(len(key) - shared, len(key), dtype=torch.bool)
             mask = seen.tril(shared)[None, None]
-        hidden = self._decoder(new, positions, mask, cache)
+        hidden = self._hidden(new, positions, mask, cache)
         read = Prompt(key, cache, hidden[0, -1], self.log_softmax(hidden[0, -1]))
         self._kept[key] = read
         while len(self._kept) > 1 and self._kept_size() > KEPT_BYTES:
@@ -104,12 +105,21 @@ class Reader:
         """
         logits = self._decoder.logits(hidden)
         logits[..., self._blocked_in_pieces if pieces else self._blocked] = -torch.inf
-        return torch.log_softmax(logits, dim=-1)
+        return torch.log_softmax(logits, dim=-1).cpu()
+
+    def _hidden(
+        self, tokens: Tensor, positions: Tensor, mask: Tensor | None, cache: Cache
+    ) -> Tensor:
+        """As `Decoder.forward`, of what is made here in main memory."""
+        device = self._decoder.device
+        mask = None if mask is None else mask.to(device)
+        hidden: Tensor = self._decoder(tokens.to(device), positions.to(device), mask, cache)
+        return hidden
 
     def advance(self, tokens: Tensor, cache: Cache) -> Tensor:
         """Read one more token in each row (B, 1); returns log-probabilities (B, V)."""
         positions = torch.full_like(tokens, cache.length)
-        return self.log_softmax(self._decoder(tokens, positions, None, cache)[:, -1])
+        return self.log_softmax(self._hidden(tokens, positions, None, cache)[:, -1])
 
     def branches(
         self, read: Prompt, tokens: NDArray[np.int64], parents: NDArray[np.int64]
@@ -124,13 +134,12 @@ class Reader:
                 mask[i, behind : behind + parent + 1] = mask[parent, behind : behind + parent + 1]
                 depth[i] = depth[parent] + 1
             mask[i, behind + i] = True
-        hidden: Tensor = self._decoder(
+        return self._hidden(
             torch.from_numpy(tokens).unsqueeze(0),
             torch.from_numpy(depth + behind).unsqueeze(0),
             torch.from_numpy(mask)[None, None],
             read.cache.repeated(1),
         )[0]
-        return hidden
 
     def follow(self, read: Prompt, paths: Sequence[Path]) -> list[Tensor]:
         """Log-probabilities (V,) behind each path of tokens."""

@@ -324,6 +324,17 @@ def tools(
         _write(f"{tool.command_line()}\n{doc}\n\n")
 
 
+@cli.command()
+def export(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="A file that ends in .gguf, or a new folder.")],
+) -> None:
+    """Write the core for other programs: one GGUF, or a folder that vLLM serves."""
+    from core_model.loading import export as write
+
+    write(program(context).settings, path, loading_line())
+
+
 # ---- output ----------------------------------------------------------------------------------
 
 

@@ -1,0 +1,172 @@
+"""The core behind a server: the same laws and numbers, and each fault told in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import get_args
+
+import numpy as np
+import openai
+import pytest
+
+from core_model import remote_core
+from core_model.core import Conditional, unchecked
+from core_model.errors import EngineError
+from core_model.notation import Binding
+from core_model.numerals import numbers_in
+from core_model.remote_core import RemoteCore
+from tests import fake_server, tiny, toy
+from tests.fake_server import FakeServer, serving
+
+DAY = (Binding("sky", "clear"), Binding("wind", "0"))
+WORD = Conditional("weather", "word", DAY)
+CLOSE = 0.01
+"""A server's softmax holds the mark that closes a piece, too."""
+TEXT = Conditional("weather", "text", DAY)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No pauses between tries, and the toy corpus."""
+    monkeypatch.setattr(openai._base_client, "INITIAL_RETRY_DELAY", 0.0)
+    with toy.registered(toy.weather()):
+        yield
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def core(server: FakeServer) -> RemoteCore:
+    return RemoteCore.connect(server.url, None, tiny.wire())
+
+
+def test_it_answers_as_the_decoder_does(core: RemoteCore) -> None:
+    local = tiny.trained_core()
+    words = [*toy.WORDS, "sleet"]
+    assert core.name == "tiny"
+    assert core.log_prob_of(WORD, words) == pytest.approx(local.log_prob_of(WORD, words), abs=CLOSE)
+    sky, other = (c.distribution_of(Conditional("weather", "sky")) for c in (core, local))
+    assert [(a.value, pytest.approx(a.probability, rel=CLOSE)) for a in other.answers] == [
+        (a.value, a.probability) for a in sky.answers
+    ]
+    options = ["calm", "breezy", None]
+    assert core.choose(TEXT, ["calm"], options) == pytest.approx(
+        local.choose(TEXT, ["calm"], options), abs=CLOSE
+    )
+
+
+def test_the_most_probable_texts_are_scored_draws(
+    core: RemoteCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_core, "SEARCH_DRAWS", 64)
+    found, exact = core.distribution_of(WORD, 3), tiny.trained_core().distribution_of(WORD, 3)
+    assert [a.value for a in found.answers][:2] == [a.value for a in exact.answers][:2]
+    assert found.answers[0].probability == pytest.approx(exact.answers[0].probability, rel=CLOSE)
+    assert found.n == 64
+    assert abs(found.entropy_nats - exact.entropy_nats) < 4 * (
+        found.entropy_stderr + exact.entropy_stderr
+    )
+
+
+def test_a_seed_repeats_its_draws_and_ends_are_left_out(core: RemoteCore) -> None:
+    prompt = tiny.wire().prompt(WORD)
+    first, again, other = (
+        core.draw(prompt, 70, np.random.default_rng(s), unchecked, 12) for s in (3, 3, 4)
+    )
+    assert first == again != other
+    assert len(first) == 70
+    assert not set(tiny.wire().tokenizer.special.values()) & {t for row in first for t in row}
+
+
+def test_a_limit_ends_a_text(core: RemoteCore) -> None:
+    rows = core.draw(tiny.wire().prompt(TEXT), 5, np.random.default_rng(0), unchecked, 2)
+    assert max(map(len, rows)) <= 2
+
+
+def test_a_stop_ends_the_work_at_the_next_token(core: RemoteCore) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop() -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        core.draw(tiny.wire().prompt(TEXT), 5, np.random.default_rng(0), stop)
+    assert len(core.sample_of(WORD, 2, np.random.default_rng(0))) == 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_written_has_no_other_numbers(
+    core: RemoteCore, server: FakeServer, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    text = "".join(core.write(TEXT, rng, ["37"], 3.0, 60, "About 3"))
+    assert set(numbers_in("About 3" + text)) == {"37"}
+    kinds = {"allowed_token_ids" in body for body in server.requests}
+    assert kinds == {True, False}  # an open number allows little, plain text almost all
+
+
+def test_without_temperature_the_same_is_written_as_by_the_decoder(core: RemoteCore) -> None:
+    texts = [
+        "".join(one.write(WORD, np.random.default_rng(0), None, 0.0))
+        for one in (core, tiny.trained_core())
+    ]
+    assert texts[0] == texts[1] != ""
+
+
+def test_a_busy_server_is_asked_again(core: RemoteCore, server: FakeServer) -> None:
+    server.busy = remote_core.RETRIES
+    assert np.isfinite(core.log_prob_of(WORD, ["calm"])).all()
+    server.busy = remote_core.RETRIES + 1
+    with pytest.raises(EngineError, match=r"refused: .*busy"):
+        core.log_prob_of(WORD, ["calm"])
+
+
+LINES = {
+    "refuses": "refused: .*too long",
+    "rubbish": "no completion|broke off",
+    "half": "broke off|can't be reached|no completion",
+    "hangs": "did not answer within",
+    "no logprobs": "sends no log-probabilities",
+    "words": "names no token ids",
+    "other tokens": "reads other tokens",
+}
+
+
+@pytest.mark.parametrize("fault", LINES)
+def test_a_fault_is_one_line_and_the_next_question_works(
+    server: FakeServer, fault: fake_server.Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if fault == "hangs":
+        monkeypatch.setattr(remote_core, "READ_SECONDS", 0.05)
+        monkeypatch.setattr(remote_core, "RETRIES", 0)
+    core = RemoteCore.connect(server.url, None, tiny.wire())
+    server.fault = fault
+    asked = [lambda: core.log_prob_of(WORD, ["calm"])]
+    if fault != "other tokens":
+        asked.append(lambda: core.sample_of(WORD, 3, np.random.default_rng(0)))
+    for ask in asked:
+        with pytest.raises(EngineError, match=LINES[fault]) as raised:
+            ask()
+        assert "\n" not in raised.value.message
+    server.fault = None
+    if fault == "hangs":
+        monkeypatch.setattr(remote_core, "READ_SECONDS", 60.0)
+        core = RemoteCore.connect(server.url, None, tiny.wire())
+    assert len(core.sample_of(WORD, 3, np.random.default_rng(0))) == 3
+
+
+def test_every_fault_is_tried() -> None:
+    assert set(get_args(fake_server.Fault)) == {*LINES, "busy", "empty"}
+
+
+def test_a_server_without_a_model_or_none_at_all_is_one_line(server: FakeServer) -> None:
+    server.fault = "empty"
+    with pytest.raises(EngineError, match="offers no model"):
+        RemoteCore.connect(server.url, None, tiny.wire())
+    with pytest.raises(EngineError, match="can't be reached"):
+        RemoteCore.connect("http://127.0.0.1:9/v1", None, tiny.wire())
