@@ -31,3 +31,22 @@ def _own_data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def base_weights() -> BaseFiles:
     """The embedded base weights, fetched when they are missing (for tests marked `release`)."""
     return ensure_base(Settings.from_environment().cache_dir)
+
+
+@pytest.fixture(scope="session")
+def openvino_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained tiny decoder in OpenVINO's form."""
+    from core_model import gguf_export, openvino_sampler
+    from tests import tiny
+
+    made = tmp_path_factory.mktemp("sampler")
+    vocabulary = tiny.write_vocabulary(made / "vocab.json")
+    decoder = tiny.trained_decoder()
+    with pytest.MonkeyPatch.context() as patch:
+        # Its bytes are never merged, and the engine takes no vocabulary without a merge.
+        patch.setattr(gguf_export, "merges_of", lambda ranks: [(b"a", b"b")])
+        openvino_sampler.prepare(
+            decoder.shape, decoder.merged(), vocabulary, tiny.wire(), made / "ov", tiny.quiet
+        )
+    assert {path.name for path in made.iterdir()} == {"ov", "vocab.json"}
+    return made / "ov"

@@ -478,9 +478,10 @@ def test_main_makes_the_files(
 def test_settings_come_from_the_environment() -> None:
     settings = Settings.from_environment(
         {"CANDOR_CACHE": "/c", "CANDOR_DATA": "/d", "CANDOR_BASE": "/b", "CANDOR_THREADS": "2",
-         "CANDOR_ENGINE": "torch"}
+         "CANDOR_ENGINE": "torch", "CANDOR_KEY": "k"}
     )  # fmt: skip
-    assert settings == Settings(Path("/c"), Path("/d"), "/b", None, 2, "torch")
+    assert settings == Settings(Path("/c"), Path("/d"), "/b", None, 2, "torch", "k")
+    assert settings.server is None
 
 
 def test_settings_have_defaults() -> None:
@@ -496,6 +497,12 @@ def test_unusable_thread_count_is_one_line(threads: str) -> None:
         Settings.from_environment({"CANDOR_THREADS": threads})
 
 
-def test_unknown_engine_is_one_line() -> None:
-    with pytest.raises(CandorError, match="CANDOR_ENGINE is 'fast'; give auto, openvino or torch"):
-        Settings.from_environment({"CANDOR_ENGINE": "fast"})
+@pytest.mark.parametrize("engine", ["fast", "http://", "ftp://host/v1", "localhost:8000"])
+def test_unknown_engine_is_one_line(engine: str) -> None:
+    with pytest.raises(CandorError, match=f"CANDOR_ENGINE is '{engine}'; give auto, openvino"):
+        Settings.from_environment({"CANDOR_ENGINE": engine})
+
+
+def test_an_engine_can_be_a_server() -> None:
+    url = "http://localhost:8000/v1"
+    assert Settings.from_environment({"CANDOR_ENGINE": url}).server == url

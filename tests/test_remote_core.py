@@ -10,10 +10,9 @@ import openai
 import pytest
 
 from core_model import remote_core
-from core_model.core import Conditional, unchecked
+from core_model.core import Conditional
 from core_model.errors import EngineError
 from core_model.notation import Binding
-from core_model.numerals import numbers_in
 from core_model.remote_core import RemoteCore
 from tests import fake_server, tiny, toy
 from tests.fake_server import FakeServer, serving
@@ -72,42 +71,12 @@ def test_the_most_probable_texts_are_scored_draws(
     )
 
 
-def test_a_seed_repeats_its_draws_and_ends_are_left_out(core: RemoteCore) -> None:
-    prompt = tiny.wire().prompt(WORD)
-    first, again, other = (
-        core.draw(prompt, 70, np.random.default_rng(s), unchecked, 12) for s in (3, 3, 4)
-    )
-    assert first == again != other
-    assert len(first) == 70
-    assert not set(tiny.wire().tokenizer.special.values()) & {t for row in first for t in row}
-
-
-def test_a_limit_ends_a_text(core: RemoteCore) -> None:
-    rows = core.draw(tiny.wire().prompt(TEXT), 5, np.random.default_rng(0), unchecked, 2)
-    assert max(map(len, rows)) <= 2
-
-
-def test_a_stop_ends_the_work_at_the_next_token(core: RemoteCore) -> None:
-    class Stopped(Exception):
-        pass
-
-    def stop() -> None:
-        raise Stopped
-
-    with pytest.raises(Stopped):
-        core.draw(tiny.wire().prompt(TEXT), 5, np.random.default_rng(0), stop)
-    assert len(core.sample_of(WORD, 2, np.random.default_rng(0))) == 2
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_what_is_written_has_no_other_numbers(
-    core: RemoteCore, server: FakeServer, seed: int
+def test_an_open_number_allows_little_and_plain_text_almost_all(
+    core: RemoteCore, server: FakeServer
 ) -> None:
-    rng = np.random.default_rng(seed)
-    text = "".join(core.write(TEXT, rng, ["37"], 3.0, 60, "About 3"))
-    assert set(numbers_in("About 3" + text)) == {"37"}
-    kinds = {"allowed_token_ids" in body for body in server.requests}
-    assert kinds == {True, False}  # an open number allows little, plain text almost all
+    "".join(core.write(TEXT, np.random.default_rng(0), ["37"], 3.0, 60, "About 3"))
+    assert {"allowed_token_ids" in body for body in server.requests} == {True, False}
+    assert len(server.requests) < 60  # most tokens go on with the request before
 
 
 def test_without_temperature_the_same_is_written_as_by_the_decoder(core: RemoteCore) -> None:

@@ -62,6 +62,10 @@ def wire() -> Wire:
         return Wire(Tokenizer(write_vocabulary(Path(folder) / "vocab.json")))
 
 
+def quiet(stage: str, fraction: float) -> None:
+    """Progress that nobody reads."""
+
+
 def write_base(folder: Path) -> Path:
     """A folder that `--base` takes, with `weights()`."""
     folder.mkdir(parents=True)

@@ -1,0 +1,112 @@
+"""Laws of every engine, over the trained tiny decoder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from core_model.core import Conditional, unchecked
+from core_model.notation import Binding
+from core_model.numerals import numbers_in
+from core_model.openvino_sampler import OpenVinoSampler
+from core_model.remote_core import RemoteCore
+from core_model.sampler import ANSWER_LIMIT, AT_ONCE
+from core_model.torch_core import TorchCore
+from core_model.wire_core import WireCore
+from tests import tiny, toy
+from tests.fake_server import serving
+
+DAY = (Binding("sky", "clear"), Binding("wind", "0"))
+WORD = Conditional("weather", "word", DAY)
+SKY = Conditional("weather", "sky", DAY[1:])
+AGREEMENT_NATS = 1e-3
+"""KL from the decoder: a server's softmax also holds the mark that closes a piece."""
+
+
+@pytest.fixture(params=["torch", "openvino", "server"])
+def core(request: pytest.FixtureRequest, openvino_folder: Path) -> Iterator[WireCore]:
+    with toy.registered(toy.weather()):
+        if request.param == "server":
+            with serving() as server:
+                yield RemoteCore.connect(server.url, None, tiny.wire())
+        else:
+            wire, sampler = tiny.wire(), None
+            if request.param == "openvino":
+                sampler = OpenVinoSampler(openvino_folder, wire.end)
+            yield TorchCore(tiny.trained_decoder(), wire, sampler=sampler)
+
+
+def test_a_distribution_sums_to_one(core: WireCore) -> None:
+    assert sum(a.probability for a in core.distribution_of(SKY).answers) == pytest.approx(1)
+    assert sum(a.probability for a in core.distribution_of(WORD).answers) < 1
+
+
+def test_batch_equals_single(core: WireCore) -> None:
+    together = core.log_prob_of(WORD, toy.WORDS)
+    alone = [core.log_prob_of(WORD, [word])[0] for word in toy.WORDS]
+    assert together == pytest.approx(alone, abs=1e-4)
+
+
+def test_draws_follow_log_prob(core: WireCore) -> None:
+    """Goodness of fit of 600 draws to the exact probabilities of the words, and of all else."""
+    drawn = Counter(core.sample_of(WORD, 600, np.random.default_rng(1)))
+    p = np.exp(core.log_prob_of(WORD, toy.WORDS))
+    kept = p > 0.02
+    assert kept.sum() >= 2
+    seen = [drawn[word] for word, keep in zip(toy.WORDS, kept, strict=True) if keep]
+    expected = 600 * np.append(p[kept], 1 - p[kept].sum())
+    assert stats.chisquare([*seen, 600 - sum(seen)], expected).pvalue > 1e-3
+
+
+def test_engines_agree(core: WireCore) -> None:
+    decoder = tiny.trained_core()
+    p, q = (np.exp(one.log_prob_of(WORD, toy.WORDS)) for one in (decoder, core))
+    rest = 1 - p.sum(), 1 - q.sum()
+    assert float((p * np.log(p / q)).sum() + rest[0] * np.log(rest[0] / rest[1])) < AGREEMENT_NATS
+
+
+def test_a_seed_repeats_its_draws_and_texts_of_one_call_differ(core: WireCore) -> None:
+    prompt, n = tiny.wire().prompt(WORD), AT_ONCE + 6
+    first, again, other = (core.draw(prompt, n, np.random.default_rng(s), unchecked)
+                           for s in (3, 3, 4))  # fmt: skip
+    assert first == again != other
+    assert len(first) == n and len(set(map(tuple, first))) > 5
+
+
+def test_no_text_holds_a_mark_or_is_longer_than_the_limit(core: WireCore) -> None:
+    wire = tiny.wire()
+    rows = core.draw(wire.prompt(WORD), 64, np.random.default_rng(5), unchecked)
+    assert not set(wire.tokenizer.special.values()) & {token for row in rows for token in row}
+    assert max(map(len, rows)) <= ANSWER_LIMIT
+
+
+def test_a_stop_ends_the_work_within_a_step_and_the_next_call_works(core: WireCore) -> None:
+    steps = 0
+
+    def stop() -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 3:
+            raise Stopped
+
+    prompt = tiny.wire().prompt(WORD)
+    with pytest.raises(Stopped):
+        core.draw(prompt, 64, np.random.default_rng(6), stop)
+    assert steps == 3
+    assert len(core.draw(prompt, 5, np.random.default_rng(6), unchecked)) == 5
+
+
+class Stopped(Exception):
+    """Stands for the user's Esc."""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_written_has_no_other_numbers(core: WireCore, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    text = "".join(core.write(WORD, rng, ["37"], 3.0, 60, "About 3"))
+    assert set(numbers_in("About 3" + text)) == {"37"}
