@@ -15,12 +15,13 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from core_model import corpora
 from core_model.base import resolve_base
@@ -29,12 +30,14 @@ from core_model.config import Settings
 from core_model.core import Conditional
 from core_model.corpora import schema
 from core_model.corpora.names import FIRST_YEAR, Names
-from core_model.errors import CandorError, UnknownName
+from core_model.decoder import Decoder
+from core_model.errors import CandorError
 from core_model.export import write_tokenizer
 from core_model.gguf_export import spelled
-from core_model.loading import load_embedded
+from core_model.loading import load_embedded, merged_weights
+from core_model.measure import chosen
 from core_model.notation import Binding
-from core_model.openvino_sampler import OpenVinoSampler
+from core_model.openvino_sampler import MODEL, OpenVinoSampler
 from core_model.prefix_tree import PrefixTree
 from core_model.sampler import Sampler, TorchSampler
 from core_model.torch_core import TorchCore
@@ -43,6 +46,9 @@ PROMPT_TOKENS, DECODED, SAMPLES = 200, 32, 64
 CANDIDATES, CANDIDATE_TOKENS, PADDED_ROWS = 1000, 3, 32
 PASSAGES, PADDED_PASSAGES = 24, 8
 CONVERSATION_TOKENS, QUESTION_TOKENS = 1500, 30
+TURNS, TURN_TOKENS = 10, 150
+FIDELITY_PASSAGES = 12
+GROWTH_TRIES = 3
 REFERENCE = "transformers"
 
 
@@ -123,6 +129,11 @@ class Bench:
         """A prompt that no engine has seen."""
         return [int(token) for token in self.rng.integers(1000, 40_000, length)]
 
+    def candidates(self, n: int) -> PrefixTree:
+        """Answers that share nothing."""
+        tokens = self.rng.integers(1000, 40_000, (n, CANDIDATE_TOKENS)).tolist()
+        return PrefixTree.build([[*answer, self.core._wire.end] for answer in tokens])
+
     def sampler(self, engine: str) -> Sampler:
         """Candor's sampler on an engine; its texts never end before their limit."""
         never = -1
@@ -187,13 +198,11 @@ def candidates(bench: Bench) -> dict[str, float]:
 
     transformers scores PADDED_ROWS of them as rows, scaled up.
     """
-    ends = np.full((CANDIDATES, 1), bench.core._wire.end)
-    answers = np.hstack([bench.rng.integers(1000, 40_000, (CANDIDATES, CANDIDATE_TOKENS)), ends])
-    tree = PrefixTree.build(answers.tolist())
+    tree = bench.candidates(CANDIDATES)
     bench.core.score(bench.prompt(PROMPT_TOKENS), tree)
     seconds, _ = timed(lambda: bench.core.score(bench.prompt(PROMPT_TOKENS), tree))
     prompt = bench.prompt(PROMPT_TOKENS)
-    rows = [[*prompt, *answer] for answer in answers[:PADDED_ROWS].tolist()]
+    rows = [[*prompt, *answer] for answer in tree.sequences()[:PADDED_ROWS]]
     padded, _ = timed(lambda: _padded(bench, rows))
     return {"candor": seconds, REFERENCE: padded * CANDIDATES / PADDED_ROWS}
 
@@ -276,6 +285,107 @@ print(ready, int(peak.split()[1]) * 1024 / 1e9)
 """
 
 
+def conversation(bench: Bench) -> dict[str, float]:
+    """Seconds to the first token of a turn, the mean of TURNS turns of TURN_TOKENS tokens each."""
+    reader = bench.core._reader
+    said, kept, anew = [], 0.0, 0.0
+    with torch.inference_mode():
+        reader.prompt(bench.prompt(TURN_TOKENS))
+        bench.transformers(torch.tensor([bench.prompt(TURN_TOKENS)]))
+        for _ in range(TURNS):
+            said += bench.prompt(TURN_TOKENS)
+            kept += timed(partial(reader.prompt, said))[0]
+            row = torch.tensor([said])
+            anew += timed(partial(bench.transformers, row, logits_to_keep=1))[0]
+    return {"candor": kept / TURNS, REFERENCE: anew / TURNS}
+
+
+def fidelity(bench: Bench) -> dict[str, float]:
+    """KL of the next token from the float32 decoder's, mean over tokens of held-out passages."""
+    records = corpora.load("speeches").records("held_out")
+    wire, shape = bench.core._wire, bench.core._reader._decoder.shape
+    exact = Decoder(shape, merged_weights(bench.settings), torch.float32)
+    ruled_out = wire.never_in_text(shape.vocabulary)
+    graph = compiled(bench.settings.cache_dir / "openvino" / bench.core.name)
+    total, tokens = np.zeros(2), 0
+    for record in records[:: len(records) // FIDELITY_PASSAGES]:
+        given = (Binding("author", record.values["author"]),)
+        prompt = wire.prompt(Conditional("speeches", "text", given))
+        row = prompt + wire.answer(record.values["text"])
+        asked, positions = torch.tensor([row]), torch.arange(len(row))[None]
+        read = slice(len(prompt) - 1, len(row) - 1)
+        with torch.inference_mode():
+            found = [
+                decoder.logits(decoder(asked, positions, None))[0, read]
+                for decoder in (exact, bench.core._reader._decoder)
+            ]
+        found.append(torch.from_numpy(graph(row))[read])
+        for logits in found:
+            logits[:, ruled_out] = -1e9
+        true, *others = (torch.log_softmax(logits.double(), dim=-1) for logits in found)
+        total += [float((true.exp() * (true - other)).sum()) for other in others]
+        tokens += read.stop - read.start
+    torch_kl, openvino_kl = total / tokens
+    return {"candor, scores": torch_kl, "candor, samples": openvino_kl}
+
+
+def compiled(folder: Path) -> Callable[[Sequence[int]], NDArray[np.float32]]:
+    """What gives the logits (T, V) of a row by the sampler's form of the core."""
+    import openvino as ov
+
+    request = ov.Core().compile_model(folder / MODEL, "CPU").create_infer_request()
+
+    def logits(row: Sequence[int]) -> NDArray[np.float32]:
+        request.reset_state()
+        given = {
+            "input_ids": np.array([row], np.int64),
+            "attention_mask": np.ones((1, len(row)), np.int64),
+            "position_ids": np.arange(len(row), dtype=np.int64)[None],
+            "beam_idx": np.zeros(1, np.int32),
+        }
+        return np.array(request.infer(given)[0][0], np.float32)
+
+    return logits
+
+
+def growth_with_samples(bench: Bench) -> dict[str, float]:
+    """Milliseconds of DECODED tokens behind a prompt of PROMPT_TOKENS, by the number of samples."""
+    sampler = bench.sampler("openvino")
+
+    def run(n: int) -> object:
+        return sampler.draw(bench.prompt(PROMPT_TOKENS), n, bench.rng, limit=DECODED)
+
+    return _growth(run, (1, 16, 32, 64))
+
+
+def growth_with_candidates(bench: Bench) -> dict[str, float]:
+    """Milliseconds to score answers of CANDIDATE_TOKENS, by the number of candidates."""
+
+    def run(n: int) -> object:
+        return bench.core.score(bench.prompt(PROMPT_TOKENS), bench.candidates(n))
+
+    return _growth(run, (100, 300, 600, 1000))
+
+
+def growth_with_context(bench: Bench) -> dict[str, float]:
+    """Milliseconds to read a prompt, by its tokens."""
+
+    def run(n: int) -> object:
+        with torch.inference_mode():
+            return bench.core._reader.prompt(bench.prompt(n))
+
+    return _growth(run, (128, 512, 1024, 2048))
+
+
+def _growth(run: Callable[[int], object], sizes: Sequence[int]) -> dict[str, float]:
+    """Least squares of the quickest of GROWTH_TRIES runs at each size: what is fixed, and each."""
+    for n in sizes:
+        run(n)
+    seconds = [min(timed(partial(run, n))[0] for _ in range(GROWTH_TRIES)) for n in sizes]
+    each, fixed = np.polyfit(sizes, seconds, 1)
+    return {"candor, fixed": 1000 * float(fixed), "candor, each more": 1000 * float(each)}
+
+
 def start(bench: Bench) -> dict[str, float]:
     """Seconds from a new process to the first answer, all files being prepared."""
     return {"candor": _fresh()[0]}
@@ -299,6 +409,11 @@ WORKLOADS: dict[str, Workload] = {
     "names": Workload(names_of_a_year, "s", "less"),
     "attribution": Workload(attribution, "passages/s", "more"),
     "second-turn": Workload(second_turn, "s", "less", "candor, nothing kept"),
+    "conversation": Workload(conversation, "s", "less"),
+    "fidelity": Workload(fidelity, "nats/token", "less"),
+    "growth-samples": Workload(growth_with_samples, "ms", "less"),
+    "growth-candidates": Workload(growth_with_candidates, "ms", "less"),
+    "growth-context": Workload(growth_with_context, "ms", "less"),
     "start": Workload(start, "s", "less"),
     "memory": Workload(memory, "GB", "less"),
 }
@@ -332,15 +447,6 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def chosen(only: str | None) -> list[str]:
-    """The workloads of `--only A,B`, in their usual order; raises UnknownName."""
-    asked = list(WORKLOADS) if only is None else [name.strip() for name in only.split(",")]
-    for name in asked:
-        if name not in WORKLOADS:
-            raise UnknownName(f"Unknown workload '{name}'. There are: {', '.join(WORKLOADS)}.")
-    return [name for name in WORKLOADS if name in asked]
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status, 2 on bad input."""
     parser = argparse.ArgumentParser(
@@ -351,7 +457,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         bench, rows = Bench(Settings.from_environment()), []
-        for name in chosen(options.only):
+        for name in chosen(options.only, WORKLOADS, "workload"):
             workload = WORKLOADS[name]
             rows += rows_of(name, workload, workload.run(bench))
             print(f"{name} done", file=sys.stderr)

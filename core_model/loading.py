@@ -90,6 +90,12 @@ def export(settings: Settings, path: Path, progress: Progress | None = None) -> 
     report("ready", 1.0)
 
 
+def merged_weights(settings: Settings) -> dict[str, Tensor]:
+    """The fused weights of the embedded core, float32; raises WeightsError."""
+    base, adapter = _files(settings, None)
+    return _merged(base, DecoderShape.read(base.config), adapter)
+
+
 def _files(settings: Settings, progress: Progress | None) -> tuple[BaseFiles, Path]:
     """Files of the base, and the folder of the adapter."""
     return resolve_base(settings.base, settings.cache_dir, progress), settings.adapter or RELEASE

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -60,15 +60,16 @@ def beside(rows: list[MeasureRow], others: list[MeasureRow], name: str) -> list[
     ]
 
 
-def chosen(only: str | None) -> list[str]:
-    """The measures of `--only A,B`, in their usual order; raises UnknownName."""
+def chosen(only: str | None, known: Iterable[str], what: str = "measure") -> list[str]:
+    """The names of `--only A,B` among those known, in their order; raises UnknownName."""
+    known = list(known)
     if only is None:
-        return list(MEASURES)
+        return known
     asked = [name.strip() for name in only.split(",") if name.strip()]
     for name in asked:
-        if name not in MEASURES:
-            raise UnknownName(f"Unknown measure '{name}'. There are: {', '.join(MEASURES)}.")
-    return [name for name in MEASURES if name in asked]
+        if name not in known:
+            raise UnknownName(f"Unknown {what} '{name}'. There are: {', '.join(known)}.")
+    return [name for name in known if name in asked]
 
 
 def base_core(settings: Settings) -> Core:
@@ -126,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
     json_path = options.json or (DOCS / "measures.json" if keep else None)
     table_path = options.table or (DOCS / "measures.md" if keep else None)
     try:
-        names = chosen(options.only)
+        names = chosen(options.only, MEASURES)
         stored = Report.read(json_path) if json_path else None
         run = not options.render
         report = _run(names, options, stored, json_path, table_path) if run else stored

@@ -106,6 +106,14 @@ class PrefixTree:
             return slice(0, self.n_roots)
         return slice(int(self.first_child[node]), int(self.first_child[node + 1]))
 
+    def children_of(self, nodes: Ints) -> tuple[Ints, Ints]:
+        """(places, children): every child of `nodes` (no root), and the place of its parent."""
+        starts = self.first_child[nodes]
+        counts = self.first_child[nodes + 1] - starts
+        places = np.repeat(np.arange(len(nodes)), counts)
+        within = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return places, starts[places] + within
+
     def visits(
         self, weights: Floats, count: int, rng: np.random.Generator, favour: Floats | None = None
     ) -> dict[int, float]:

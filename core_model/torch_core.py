@@ -16,14 +16,13 @@ from core_model.core import Check
 from core_model.decoder import Decoder
 from core_model.numerals import NumberGuard
 from core_model.prefix_tree import PrefixTree
-from core_model.reader import Prompt, PromptUse, Reader, draw
+from core_model.reader import PromptUse, Reader, draw
 from core_model.sampler import Sampler, TorchSampler
 from core_model.search import Found, search
 from core_model.wire import Wire
 from core_model.wire_core import WireCore
 
 BLOCK_TOKENS = 512
-HEAD_ROWS = 256
 
 
 class TorchCore(WireCore):
@@ -79,35 +78,27 @@ class TorchCore(WireCore):
     def score(
         self, prompt: Sequence[int], tree: PrefixTree, pieces: bool = False
     ) -> NDArray[np.float64]:
-        """(n_answers,) log p(answer | prompt): the prompt is read once, then the tree in blocks."""
         read = self._reader.prompt(prompt)
-        score = np.zeros(tree.n_nodes)
-        roots = tree.children(-1)
-        following = self._reader.log_softmax(read.hidden, pieces) if pieces else read.following
-        score[roots] = following[torch.from_numpy(tree.token[roots])].double().numpy()
+        roots = np.arange(tree.n_roots)
+        # log p of each node behind its parent, then summed along the paths.
+        log_p = np.zeros(tree.n_nodes)
+        log_p[roots] = self._reader.log_p_of(
+            read.hidden[None], np.zeros_like(roots), tree.token[roots], pieces
+        )
         for block in _blocks(tree):
-            self._score_block(read, tree, block, score, pieces)
+            place = {int(node): i for i, node in enumerate(block)}
+            parents = np.array([place.get(int(tree.parent[node]), -1) for node in block])
+            hidden = self._reader.branches(read, tree.token[block], parents)
+            places, below = tree.children_of(block)
+            log_p[below] = self._reader.log_p_of(hidden, places, tree.token[below], pieces)
+        for node in range(tree.n_roots, tree.n_nodes):
+            log_p[node] += log_p[tree.parent[node]]
         leaves = np.flatnonzero(tree.is_leaf())
         leaves = leaves[np.argsort(tree.low[leaves])]
         result = np.empty(len(tree.order))
         # Answers that are spelled by the same tokens share a leaf.
-        result[tree.order] = np.repeat(score[leaves], tree.high[leaves] - tree.low[leaves])
+        result[tree.order] = np.repeat(log_p[leaves], tree.high[leaves] - tree.low[leaves])
         return result
-
-    def _score_block(
-        self, read: Prompt, tree: PrefixTree, block: NDArray[np.int64], score: NDArray[np.float64],
-        pieces: bool,
-    ) -> None:  # fmt: skip
-        """Score the children of a block of inner nodes, closed under parents."""
-        place = {int(node): i for i, node in enumerate(block)}
-        parents = np.array([place.get(int(tree.parent[node]), -1) for node in block])
-        hidden = self._reader.branches(read, tree.token[block], parents)
-        for start in range(0, len(block), HEAD_ROWS):
-            following = self._reader.log_softmax(hidden[start : start + HEAD_ROWS], pieces)
-            for row, node in enumerate(block[start : start + HEAD_ROWS]):
-                below = tree.children(int(node))
-                chosen = following[row, torch.from_numpy(tree.token[below])]
-                score[below] = score[node] + chosen.double().numpy()
 
 
 def _blocks(tree: PrefixTree) -> Iterator[NDArray[np.int64]]:

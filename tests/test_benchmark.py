@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core_model.benchmark import WORKLOADS, Workload, chosen, main, rows_of, table
-from core_model.errors import UnknownName
+from core_model.benchmark import Workload, main, rows_of, table
 
 
 def workload(better: str) -> Workload:
@@ -27,10 +26,6 @@ def test_the_table_has_a_row_a_figure() -> None:
     ]
 
 
-def test_workloads_are_chosen_by_name(capsys: pytest.CaptureFixture[str]) -> None:
-    assert chosen(None) == list(WORKLOADS)
-    assert chosen("start, single") == ["single", "start"]
-    with pytest.raises(UnknownName, match="nothing"):
-        chosen("nothing")
+def test_an_unknown_workload_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--only", "nothing"]) == 2
     assert "There are: single" in capsys.readouterr().err

@@ -438,10 +438,10 @@ def test_a_failed_measure_does_not_stop_the_others() -> None:
 
 
 def test_only_names_measures_there_are() -> None:
-    assert command.chosen(None) == list(report.MEASURES)
-    assert command.chosen("time, names") == ["names", "time"]
+    assert command.chosen(None, report.MEASURES) == list(report.MEASURES)
+    assert command.chosen("time, names", report.MEASURES) == ["names", "time"]
     with pytest.raises(UnknownName, match="Unknown measure 'nmaes'"):
-        command.chosen("nmaes")
+        command.chosen("nmaes", report.MEASURES)
 
 
 def test_command_renders_the_table_from_the_json(
