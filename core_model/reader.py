@@ -132,10 +132,16 @@ class Reader:
     def _hidden(
         self, tokens: Tensor, positions: Tensor, mask: Tensor | None, cache: Cache
     ) -> Tensor:
-        """As `Decoder.forward`, of what is made here in main memory."""
+        """As `Decoder.forward`, of what is made in main memory; MemoryError where that is short."""
         device = self._decoder.device
         mask = None if mask is None else mask.to(device)
-        hidden: Tensor = self._decoder(tokens.to(device), positions.to(device), mask, cache)
+        try:
+            hidden: Tensor = self._decoder(tokens.to(device), positions.to(device), mask, cache)
+        except RuntimeError as error:
+            # PyTorch's own on a processor; that of a GPU is a subclass and says the same.
+            if "allocate" in str(error):
+                raise MemoryError(str(error)) from error
+            raise
         return hidden
 
     def advance(self, tokens: Tensor, cache: Cache) -> Tensor:

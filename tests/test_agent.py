@@ -12,7 +12,7 @@ import pytest
 
 from core_model import notation
 from core_model.core import Conditional, Interruptible
-from core_model.errors import TextTooLong, ToolError
+from core_model.errors import EngineError, TextTooLong, ToolError
 from core_model.notation import Binding, Draw
 from core_model.numerals import numbers_in
 from persona.agent import REFUSAL, Agent, _numbers, _said
@@ -245,6 +245,24 @@ def test_a_history_that_is_too_long_is_forgotten_from_its_beginning(
     monkeypatch.setattr(core, "choose", never)
     failed = list(Agent(core).turn(history, "hi there", threading.Event()))[-1]
     assert isinstance(failed, TurnFailed) and "too long" in failed.message
+
+
+@pytest.mark.parametrize(
+    ("fault", "line"),
+    [(EngineError("The server broke off."), "broke off"), (MemoryError(), "not enough memory")],
+)
+def test_an_engine_that_fails_in_mid_reply_fails_one_turn(
+    core: toy.ScriptedCore, monkeypatch: pytest.MonkeyPatch, fault: Exception, line: str
+) -> None:
+    def breaks_off(*_: object, **__: object) -> Iterator[str]:
+        yield "Jennifer "
+        raise fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr(core, "write", breaks_off)
+        failed = turn(core, "hi there")[-1]
+    assert isinstance(failed, TurnFailed) and line in failed.message
+    assert isinstance(turn(core, "hi there")[-1], Reply)
 
 
 def test_a_tool_stops_between_two_pieces_of_its_work(core: toy.ScriptedCore) -> None:

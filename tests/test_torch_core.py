@@ -256,6 +256,25 @@ def test_the_entropy_is_that_of_all_answers(trained: TorchCore) -> None:
     assert found.listed_mass < 1
 
 
+def test_memory_that_is_short_is_a_memory_error_and_the_next_question_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    short = "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"
+
+    def full(*_: object) -> None:
+        raise RuntimeError(short)
+
+    core = fresh()
+    with monkeypatch.context() as patch:
+        patch.setattr(Decoder, "forward", full)
+        with pytest.raises(MemoryError):
+            core.log_prob_of(WORD, ["calm"])
+        short = "something else"
+        with pytest.raises(RuntimeError, match="something else"):
+            core.log_prob_of(WORD, ["calm"])
+    assert np.isfinite(core.log_prob_of(WORD, ["calm"])).all()
+
+
 def test_free_text_is_not_listed(core: TorchCore) -> None:
     with pytest.raises(CandorError, match="free text"):
         core.distribution_of(TEXT)
