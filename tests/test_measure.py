@@ -342,8 +342,14 @@ def test_long_texts_are_cut_between_words() -> None:
 # --- time ---------------------------------------------------------------------------------------
 
 
+FAKE_PROGRAM = """
+import sys
+print('starting, then ready' if sys.argv[1] == 'chat' else '{"answers": [{}]}')
+"""
+
+
 def test_time_warm_and_cold() -> None:
-    print_answers = [sys.executable, "-c", "print('{\"answers\": [{}]}')"]
+    print_answers = [sys.executable, "-c", FAKE_PROGRAM]
     names_everywhere = {("Anna", "female", str(year)): 1.0 for year in range(1940, 2000)}
     corpus = ToyCorpus(toy.names().schema, names_everywhere)
     with registered(corpus) as core:
@@ -351,6 +357,7 @@ def test_time_warm_and_cold() -> None:
     assert 0 < rows["query, warm"].value < 1
     assert rows["query, warm"].n == timing.REPEATS
     assert rows["query, cold"].low is None
+    assert 0 < rows["chat, first screen"].value <= rows["chat, ready"].value
 
 
 @pytest.mark.parametrize(
@@ -364,6 +371,23 @@ def test_time_warm_and_cold() -> None:
 def test_a_command_that_fails_is_not_timed(program: list[str], said: str) -> None:
     with pytest.raises(CandorError, match=said):
         timing._run(program)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("print('Sorry')", "ended before it showed 'starting'"),
+        ("print('starting')", "ended before it showed 'ready'"),
+        ("print('starting', flush=True); input()", "never showed"),
+    ],
+)
+def test_a_chat_that_does_not_come_up_is_not_timed(
+    code: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if said == "never showed":
+        monkeypatch.setattr(timing, "COLD_LIMIT_S", 1.0)
+    with pytest.raises(CandorError, match=said):
+        timing._open_chat([sys.executable, "-c", code])
 
 
 # --- report and command -------------------------------------------------------------------------

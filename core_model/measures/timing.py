@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +25,9 @@ TOP = 10
 REPEATS = 5
 COLD_REPEATS = 3
 COLD_LIMIT_S = 120
+SCREEN = 40, 120
+FIRST_SCREEN, CAN_ANSWER = b"starting", b"ready"
+"""What the chat's status line says at first, and once it can answer."""
 
 
 def timing(core: Core, options: Options, command: Sequence[str] | None = None) -> list[MeasureRow]:
@@ -34,16 +39,23 @@ def timing(core: Core, options: Options, command: Sequence[str] | None = None) -
     - query, cold: the whole command in a process of its own, from start to exit. Median of 3
       (`--quick`: 1). Guard: the slowest.
 
+    - chat, first screen and chat, ready: `candor chat` started in a terminal of its own until its
+      first screen is painted, and until it can answer. Median and guard as for the cold query.
+
     Intervals resample the repetitions. They hold for the machine the figures were measured on.
     """
     _ask(core, YEAR - 30)
     warm = np.array([_ask(core, YEAR + i) for i in range(REPEATS)])
     query = ["query", QUERY.format(year=YEAR), "--top", str(TOP), "--json"]
-    whole = [*(command or _program()), *query]
-    cold = np.array([_run(whole) for _ in range(1 if options.quick else COLD_REPEATS)])
+    program = [*(command or _program())]
+    repeats = range(1 if options.quick else COLD_REPEATS)
+    cold = np.array([_run([*program, *query]) for _ in repeats])
+    painted, ready = np.array([_open_chat([*program, "chat"]) for _ in repeats]).T
     return [
         _row("query, warm", warm, options, Goal("at most", 3.0)),
         _row("query, cold", cold, options, Goal("at most", 10.0)),
+        _row("chat, first screen", painted, options, Goal("at most", 1.0)),
+        _row("chat, ready", ready, options, Goal("at most", 6.0)),
     ]
 
 
@@ -81,6 +93,43 @@ def _run(command: Sequence[str]) -> float:
             + (f": {said[-1]}" if said else ".")
         )
     return seconds
+
+
+def _open_chat(command: Sequence[str]) -> tuple[float, float]:
+    """Seconds until a program in a terminal shows FIRST_SCREEN, and then CAN_ANSWER."""
+    import fcntl
+    import pty
+    import select
+    import struct
+    import termios
+
+    terminal, end = pty.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", *SCREEN, 0, 0))
+    seen, begun = b"", time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        program = subprocess.Popen(
+            command, stdin=end, stdout=end, stderr=end, start_new_session=True,
+            env=os.environ | {"TERM": "xterm-256color", "CANDOR_DATA": folder},
+        )  # fmt: skip
+        os.close(end)
+        try:
+            times = []
+            for shown in (FIRST_SCREEN, CAN_ANSWER):
+                while shown not in seen:
+                    if not select.select([terminal], [], [], COLD_LIMIT_S)[0]:
+                        raise CandorError(f"'{command[0]} chat' never showed '{shown.decode()}'.")
+                    try:
+                        seen += os.read(terminal, 1 << 16)
+                    except OSError as error:  # it has ended
+                        raise CandorError(
+                            f"'{command[0]} chat' ended before it showed '{shown.decode()}'."
+                        ) from error
+                times.append(time.perf_counter() - begun)
+        finally:
+            program.kill()
+            program.wait()
+            os.close(terminal)
+    return times[0], times[1]
 
 
 def _row(name: str, seconds: Floats, options: Options, floor: Goal) -> MeasureRow:
