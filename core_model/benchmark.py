@@ -300,6 +300,17 @@ def conversation(bench: Bench) -> dict[str, float]:
     return {"candor": kept / TURNS, REFERENCE: anew / TURNS}
 
 
+def hit_rate(bench: Bench) -> dict[str, float]:
+    """Share of a conversation's prompt tokens that the cache spared, over turns as above."""
+    use, said = bench.core.prompt_use, []
+    asked, reused = use.asked, use.reused
+    with torch.inference_mode():
+        for _ in range(TURNS):
+            said += bench.prompt(TURN_TOKENS)
+            bench.core._reader.prompt(said)
+    return {"candor": (use.reused - reused) / (use.asked - asked)}
+
+
 def fidelity(bench: Bench) -> dict[str, float]:
     """KL of the next token from the float32 decoder's, mean over tokens of held-out passages."""
     records = corpora.load("speeches").records("held_out")
@@ -410,6 +421,7 @@ WORKLOADS: dict[str, Workload] = {
     "attribution": Workload(attribution, "passages/s", "more"),
     "second-turn": Workload(second_turn, "s", "less", "candor, nothing kept"),
     "conversation": Workload(conversation, "s", "less"),
+    "hit-rate": Workload(hit_rate, "share", "more"),
     "fidelity": Workload(fidelity, "nats/token", "less"),
     "growth-samples": Workload(growth_with_samples, "ms", "less"),
     "growth-candidates": Workload(growth_with_candidates, "ms", "less"),

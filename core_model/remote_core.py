@@ -31,7 +31,8 @@ from core_model.wire_core import WireCore
 CONNECT_SECONDS, READ_SECONDS = 5.0, 60.0
 RETRIES = 3
 """Of a request that met a busy server or none, with growing pauses."""
-ROWS_A_REQUEST = 256
+REQUEST_TOKENS = 2048
+"""Of the rows that one request has scored: a processor reads them well within READ_SECONDS."""
 SEARCH_DRAWS = 256
 _TOKEN = re.compile(r"token_id:(\d+)")
 _BANNED = -100.0
@@ -81,8 +82,9 @@ class RemoteCore(WireCore):
     ) -> NDArray[np.float64]:
         rows = [[*prompt, *answer] for answer in tree.sequences()]
         scores = np.zeros(len(rows))
-        for start in range(0, len(rows), ROWS_A_REQUEST):
-            asked = rows[start : start + ROWS_A_REQUEST]
+        at_once = max(1, REQUEST_TOKENS // max(map(len, rows)))
+        for start in range(0, len(rows), at_once):
+            asked = rows[start : start + at_once]
             with _faults(self._url):
                 reply = self._client.completions.create(
                     model=self._model, prompt=asked, echo=True, max_tokens=1, logprobs=1,
