@@ -2,7 +2,8 @@
 
 Each workload runs on every engine that can do it, one after the other in one run on one machine,
 so that the ratios mean something; the absolute figures are that machine's. All engines have
-weights of the same sizes: Candor's the released core, the others its base.
+weights of the same sizes: Candor's the released core, the others its base. Where `CANDOR_ENGINE`
+is the address of a server, that is timed too.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from core_model.measure import chosen
 from core_model.notation import Binding
 from core_model.openvino_sampler import MODEL, OpenVinoSampler
 from core_model.prefix_tree import PrefixTree
+from core_model.remote_core import RemoteCore
 from core_model.sampler import Sampler, TorchSampler
 from core_model.torch_core import TorchCore
 
@@ -87,6 +89,13 @@ class Bench:
     def core(self) -> TorchCore:
         """The released core as users have it."""
         return load_embedded(self.settings)
+
+    @cached_property
+    def server(self) -> RemoteCore | None:
+        """The core on the server that is configured, if one is."""
+        if self.settings.server is None:
+            return None
+        return RemoteCore.connect(self.settings.server, self.settings.key, self.core._wire)
 
     @cached_property
     def base(self) -> BaseFiles:
@@ -185,6 +194,10 @@ def _decoding(bench: Bench, n: int) -> dict[str, float]:
         "candor": ours("openvino"), "candor, torch": ours("torch"),
         REFERENCE: transformers, "ctranslate2 int8": ctranslate2,
     }  # fmt: skip
+    if (server := bench.server) is not None:
+        runs["server"] = lambda: sum(
+            map(len, server.draw(bench.prompt(PROMPT_TOKENS), n, bench.rng, limit=DECODED))
+        )
     rates = {}
     for name, run in runs.items():
         run()
@@ -204,7 +217,10 @@ def candidates(bench: Bench) -> dict[str, float]:
     prompt = bench.prompt(PROMPT_TOKENS)
     rows = [[*prompt, *answer] for answer in tree.sequences()[:PADDED_ROWS]]
     padded, _ = timed(lambda: _padded(bench, rows))
-    return {"candor": seconds, REFERENCE: padded * CANDIDATES / PADDED_ROWS}
+    figures = {"candor": seconds, REFERENCE: padded * CANDIDATES / PADDED_ROWS}
+    if (server := bench.server) is not None:
+        figures["server"] = timed(lambda: server.score(prompt, tree))[0]
+    return figures
 
 
 def _padded(bench: Bench, rows: Sequence[Sequence[int]]) -> int:
