@@ -42,10 +42,11 @@ async def running(
     agent: FakeAgent | None = None,
     load: Callable[[Progress], AgentFactory] | None = None,
     size: tuple[int, int] = SIZE,
+    server: str | None = None,
 ) -> AsyncIterator[tuple[CandorApp, Pilot[None]]]:
     """The application, its history open."""
     agent = agent or FakeAgent()
-    app = CandorApp(load or agent.load, folder, DEFAULT_GOALS, seed=lambda: 7)
+    app = CandorApp(load or agent.load, folder, DEFAULT_GOALS, seed=lambda: 7, server=server)
     async with app.run_test(size=size) as pilot:
         await wait_until(pilot, lambda: app.chat is not None, "history")
         await wait_until(pilot, lambda: app.query(Transcript), "transcript")
@@ -171,6 +172,13 @@ async def test_a_question_typed_while_loading_is_answered_when_ready(tmp_path: P
         await wait_until(pilot, over(app))
         assert "ready" in shown(app, "#state")
         assert last_reply(app) == "You said: early"
+
+
+async def test_a_server_that_answers_is_named(tmp_path: Path) -> None:
+    """What is asked leaves the machine for it."""
+    url = "http://localhost:8000/v1"
+    async with running(tmp_path, server=url) as (app, pilot):
+        await wait_until(pilot, lambda: f"ready, on {url}" in shown(app, "#state"), "state")
 
 
 async def test_a_core_that_does_not_load_says_so_and_is_tried_again(tmp_path: Path) -> None:

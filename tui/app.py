@@ -47,7 +47,10 @@ def new_seed() -> int:
 
 
 class CandorApp(Frame):
-    """The application. `load` makes what answers; everything kept lies under `data_dir`."""
+    """The application. `load` makes what answers; everything kept lies under `data_dir`.
+
+    server: the address of what answers, where that is not this machine's own core.
+    """
 
     def __init__(
         self,
@@ -55,6 +58,7 @@ class CandorApp(Frame):
         data_dir: Path,
         goals: Sequence[str],
         seed: Callable[[], int] = new_seed,
+        server: str | None = None,
     ) -> None:
         super().__init__(data_dir)
         self.runner = Runner(self.post_message, load, self.log_path)
@@ -62,6 +66,7 @@ class CandorApp(Frame):
         self.transcript: Transcript  # there once the history is open
         self._goals = tuple(goals)
         self._seed = seed
+        self._ready = "ready" if server is None else f"ready, on {server}"
         self._early: list[str] = []
         self._queue: list[Turn] = []
         self._current: Turn | None = None
@@ -115,7 +120,7 @@ class CandorApp(Frame):
 
     async def on_loaded(self, _: Loaded) -> None:
         self._not_loaded = None
-        self.show_state("ready")
+        self.show_state(self._ready)
         await self._start_next()
 
     async def on_not_loaded(self, message: NotLoaded) -> None:
@@ -196,7 +201,7 @@ class CandorApp(Frame):
             await view.settle(saved)
         self._report_saving()
         if not self._not_loaded:
-            self.show_state("ready")
+            self.show_state(self._ready)
         await self._start_next()
 
     def _keep(self, turn: Turn) -> None:

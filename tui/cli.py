@@ -108,7 +108,8 @@ def chat(
     from persona.goals import DEFAULT_GOALS
     from tui.app import CandorApp
 
-    app = CandorApp(given.load_agents, given.settings.data_dir, DEFAULT_GOALS)
+    settings = given.settings
+    app = CandorApp(given.load_agents, settings.data_dir, DEFAULT_GOALS, server=settings.server)
     app.run()
     if app.crash:
         print(app.crash, file=sys.stderr)
