@@ -66,7 +66,7 @@ class CandorApp(Frame):
         self.transcript: Transcript  # there once the history is open
         self._goals = tuple(goals)
         self._seed = seed
-        self._ready = "ready" if server is None else f"ready, on {server}"
+        self._ready_line = "ready" if server is None else f"ready, on {server}"
         self._early: list[str] = []
         self._queue: list[Turn] = []
         self._current: Turn | None = None
@@ -120,7 +120,7 @@ class CandorApp(Frame):
 
     async def on_loaded(self, _: Loaded) -> None:
         self._not_loaded = None
-        self.show_state(self._ready)
+        self.show_state(self._ready_line)
         await self._start_next()
 
     async def on_not_loaded(self, message: NotLoaded) -> None:
@@ -201,7 +201,7 @@ class CandorApp(Frame):
             await view.settle(saved)
         self._report_saving()
         if not self._not_loaded:
-            self.show_state(self._ready)
+            self.show_state(self._ready_line)
         await self._start_next()
 
     def _keep(self, turn: Turn) -> None:
