@@ -276,10 +276,12 @@ def sources(result: ToolResult) -> str:
         bits = distribution.entropy_nats / NATS_PER_BIT
         error = distribution.entropy_stderr / NATS_PER_BIT
         text = f"{name} entropy {bits:.2f} bits" + (f" ± {error:.2g}" if error >= 0.005 else "")
-        if name == "model":
-            text += f", {distribution.method}"
-        if distribution.n:
-            text += f", n = {distribution.n:,}"
+        if distribution.method == "exact" and distribution.n:
+            # What is listed is exact; the entropy of all the rest is not.
+            text += f", partly from {distribution.n:,} draws"
+        else:
+            text += f", {distribution.method}" if name == "model" else ""
+            text += f", n = {distribution.n:,}" if distribution.n else ""
         parts.append(text)
     return " · ".join([*parts, f"seed {result.seed}", f"{result.seconds:.1f} s"])
 
