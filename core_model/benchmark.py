@@ -1,5 +1,7 @@
 """How fast the engine is beside others: `scripts/benchmark [--json FILE] [--only NAMES]`.
 
+Prints Markdown: `scripts/benchmark --json docs/benchmark.json > docs/benchmark.md`.
+
 Each workload runs on every engine that can do it, one after the other in one run on one machine,
 so that the ratios mean something; the absolute figures are that machine's. All engines have
 weights of the same sizes: Candor's the released core, the others its base. Where `CANDOR_ENGINE`
@@ -9,13 +11,16 @@ is the address of a server, that is timed too.
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
+import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -475,6 +480,37 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def document(rows: Sequence[Row]) -> str:
+    """The table with what it says and where it was measured, as Markdown."""
+    said = inspect.cleandoc(__doc__).split("\n\n", 2)[2]
+    machine = f"{processor()}, {torch.get_num_threads()} threads, {platform.system()}"
+    lines = ["# How fast the engine is", "", f"Written by `scripts/benchmark`. {said}", ""]
+    lines += [
+        "A ratio says how many times better a figure is than the reference's, transformers or what"
+        " has ratio 1.", "", f"- machine: {machine}", f"- date: {date.today()}", "",
+        table(rows), "", "## Workloads", "",
+    ]  # fmt: skip
+    for name in dict.fromkeys(row.workload for row in rows):
+        told = " ".join(inspect.getdoc(WORKLOADS[name].run).split())  # type: ignore[union-attr]
+        lines.append(f"- **{name}**: {told}")
+    constants = ("PROMPT_TOKENS", "DECODED", "SAMPLES", "CANDIDATES", "CANDIDATE_TOKENS",
+                 "PADDED_ROWS", "PADDED_PASSAGES", "CONVERSATION_TOKENS", "TURNS", "TURN_TOKENS",
+                 "GROWTH_TRIES")  # fmt: skip
+    lines += ["", "; ".join(f"{name} = {globals()[name]:,}" for name in constants) + "."]
+    return "\n".join(lines)
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status, 2 on bad input."""
     parser = argparse.ArgumentParser(
@@ -494,7 +530,7 @@ def main(arguments: list[str] | None = None) -> int:
     except CandorError as error:
         print(error.message, file=sys.stderr)
         return 2
-    print(table(rows))
+    print(document(rows))
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core_model.benchmark import Workload, main, rows_of, table
+from core_model.benchmark import WORKLOADS, Workload, document, main, rows_of, table
 
 
 def workload(better: str) -> Workload:
@@ -24,6 +24,18 @@ def test_the_table_has_a_row_a_figure() -> None:
         "| names | candor | 2 | s | 4.5 |",
         "| names | transformers | 9 | s | 1 |",
     ]
+
+
+def test_the_document_defines_what_it_shows() -> None:
+    text = document(rows_of("candidates", WORKLOADS["candidates"], {"candor": 2.0}))
+    assert "| candidates | candor | 2 | s |  |" in text
+    assert "- **candidates**: Seconds to score CANDIDATES answers" in text
+    assert "CANDIDATES = 1,000" in text
+    assert "names_of_a_year" not in text and "**names**" not in text
+
+
+def test_every_workload_says_what_it_times() -> None:
+    assert all(w.run.__doc__ for w in WORKLOADS.values())
 
 
 def test_an_unknown_workload_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
