@@ -332,6 +332,7 @@ def hit_rate(bench: Bench) -> dict[str, float]:
     return {"candor": (use.reused - reused) / (use.asked - asked)}
 
 
+@torch.inference_mode()
 def fidelity(bench: Bench) -> dict[str, float]:
     """KL of the next token from the float32 decoder's, mean over tokens of held-out passages."""
     records = corpora.load("speeches").records("held_out")
@@ -346,11 +347,10 @@ def fidelity(bench: Bench) -> dict[str, float]:
         row = prompt + wire.answer(record.values["text"])
         asked, positions = torch.tensor([row]), torch.arange(len(row))[None]
         read = slice(len(prompt) - 1, len(row) - 1)
-        with torch.inference_mode():
-            found = [
-                decoder.logits(decoder(asked, positions, None))[0, read]
-                for decoder in (exact, bench.core._reader._decoder)
-            ]
+        found = [
+            decoder.logits(decoder(asked, positions, None))[0, read]
+            for decoder in (exact, bench.core._reader._decoder)
+        ]
         found.append(torch.from_numpy(graph(row))[read])
         for logits in found:
             logits[:, ruled_out] = -1e9
@@ -525,8 +525,8 @@ def main(arguments: list[str] | None = None) -> int:
             workload = WORKLOADS[name]
             rows += rows_of(name, workload, workload.run(bench))
             print(f"{name} done", file=sys.stderr)
-        if options.json is not None:
-            options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+            if options.json is not None:  # each time, so that a later failure loses nothing
+                options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     except CandorError as error:
         print(error.message, file=sys.stderr)
         return 2
