@@ -294,8 +294,8 @@ begun = time.monotonic()
 import numpy as np
 from core_model.config import Settings
 from core_model.core import Conditional
-from core_model.loading import load_core
-core = load_core(Settings.from_environment())
+from core_model.loading import load_embedded
+core = load_embedded(Settings.from_environment())
 core.log_prob_of(Conditional("names", "sex"), ["male"])
 ready = time.monotonic() - begun
 core.sample_of(Conditional("speeches", "text"), 1, np.random.default_rng(0))

@@ -8,10 +8,12 @@ that points away from the hidden states, and they get no probability.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -104,8 +106,10 @@ def _export_folder(
         }  # fmt: skip
         (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
         (folder / "generation_config.json").write_text(json.dumps(ends), encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"Could not write {folder}: {error.strerror or error}.") from error
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(folder, ignore_errors=True)  # half a core would be in the way of the next
+        said = error.strerror if isinstance(error, OSError) else None
+        raise StorageError(f"Could not write {folder}: {said or error}.") from error
 
 
 def hugging_face(shape: DecoderShape, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

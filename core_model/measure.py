@@ -146,7 +146,7 @@ def _run(
     json_path: Path | None, table_path: Path | None,
 ) -> Report:  # fmt: skip
     """Load, measure, and save after each measure."""
-    from core_model.loading import load_core
+    from core_model.loading import load_embedded
 
     settings = Settings.from_environment()
     report = Report(_adapter_sha256(settings), options.seed, options.quick)
@@ -165,7 +165,7 @@ def _run(
         if table_path:
             write(table_path, table(so_far))
 
-    core = load_core(settings)
+    core = load_embedded(settings)
     base = base_core(settings) if options.base_row else None
     how = Options(options.seed, options.quick, settings.cache_dir)
     return measure(report, names, core, how, base, finished)

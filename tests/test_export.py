@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from core_model import corpora, export, gguf_export
@@ -77,6 +78,19 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, vocabulary: Pa
         export_core(
             tiny.SHAPE, tiny.decoder().merged(), vocabulary, tiny.wire(), vocabulary / "core"
         )
+
+
+def test_a_full_disk_leaves_nothing_in_the_way(
+    tmp_path: Path, vocabulary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    folder = tmp_path / "core"
+    monkeypatch.setattr(export, "save_file", full)
+    with pytest.raises(StorageError, match="No space left"):
+        export_core(tiny.SHAPE, tiny.decoder().merged(), vocabulary, tiny.wire(), folder)
+    assert not folder.exists()
 
 
 def test_the_quiet_row_points_away_from_the_mean_state() -> None:

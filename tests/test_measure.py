@@ -491,7 +491,7 @@ def test_command_measures_and_adds_to_the_same_adapters_file(
     from core_model import loading
 
     with registered(split_names()) as core:
-        monkeypatch.setattr(loading, "load_core", lambda settings: core)
+        monkeypatch.setattr(loading, "load_embedded", lambda settings: core)
         monkeypatch.setattr(command, "_adapter_sha256", lambda settings: "ab12")
         assert command.main(arguments) == 0
         kept = Report.read(path)
