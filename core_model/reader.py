@@ -101,13 +101,10 @@ class Reader:
     def _kept_size(self) -> int:
         return sum(kept.cache.bytes for kept in self._kept.values())
 
-    def log_softmax(self, hidden: Tensor, pieces: bool = False) -> Tensor:
-        """Log-probabilities (…, V) of the next token behind hidden states (…, D).
-
-        `pieces`: of an answer made of pieces, where the mark that closes a piece may follow too.
-        """
+    def log_softmax(self, hidden: Tensor) -> Tensor:
+        """Log-probabilities (…, V) of the next token of a text behind hidden states (…, D)."""
         logits = self._decoder.logits(hidden)
-        logits[..., self._blocked_in_pieces if pieces else self._blocked] = -torch.inf
+        logits[..., self._blocked] = -torch.inf
         return torch.log_softmax(logits, dim=-1).cpu()
 
     def log_p_of(
@@ -115,7 +112,8 @@ class Reader:
     ) -> NDArray[np.float64]:
         """(K,) log p of `tokens` (K,) behind the rows (K,), not falling, of hidden states (T, D).
 
-        As `log_softmax` without its matrix of all tokens, which costs as much as the decoder.
+        As `log_softmax`, without keeping its matrix of all tokens. `pieces`: of an answer made of
+        pieces, where the mark that closes a piece may follow too.
         """
         found = np.empty(len(rows))
         blocked = self._blocked_in_pieces if pieces else self._blocked

@@ -21,6 +21,7 @@ DAY = (Binding("sky", "clear"), Binding("wind", "0"))
 WORD = Conditional("weather", "word", DAY)
 CLOSE = 0.01
 """A server's softmax holds the mark that closes a piece, too."""
+AGREEMENT_NATS = 1e-3
 TEXT = Conditional("weather", "text", DAY)
 
 
@@ -56,6 +57,13 @@ def test_it_answers_as_the_decoder_does(core: RemoteCore) -> None:
     assert core.choose(TEXT, ["calm"], options) == pytest.approx(
         local.choose(TEXT, ["calm"], options), abs=CLOSE
     )
+
+
+def test_it_agrees_with_the_decoder_in_nats(core: RemoteCore) -> None:
+    p, q = (np.exp(c.log_prob_of(WORD, toy.WORDS)) for c in (tiny.trained_core(), core))
+    rest = 1 - p.sum(), 1 - q.sum()
+    kl = (p * np.log(p / q)).sum() + rest[0] * np.log(rest[0] / rest[1])
+    assert abs(float(kl)) < AGREEMENT_NATS
 
 
 def test_the_most_probable_texts_are_scored_draws(
