@@ -204,24 +204,31 @@ class Core(ABC):
         """log p(answer) in nats, shape (len(answers),).
 
         Of a chain it is log Σ_s p(s) p(answer | s) over the states s that the last step may read:
-        all of them where they can be listed, else `CHAIN_SAMPLES` drawn ones.
+        all of them where they can be listed, else `CHAIN_SAMPLES` drawn ones. An answer of
+        several variables is written as bindings.
         """
-        *before, last = plan(query, data)
-        if not before:
-            return self.log_prob_of(last.bind(None), answers)
-        states = self._states(before, rng)
+        steps = plan(query, data)
+        if len(steps) == 1:
+            return self.log_prob_of(steps[0].bind(()), answers)
+        if is_joint(query):
+            states = self._states(steps, rng)
+            shares = dict(zip(map(_printed(steps), states.values), states.mean, strict=True))
+            p = np.array([shares.get(answer, 0.0) for answer in answers])
+        else:
+            states = self._states(steps[:-1], rng)
+            p = states.mean @ self._given_each(states, steps[-1], answers)
         with np.errstate(divide="ignore"):
-            return np.log(states.mean @ self._given_each(states, last, answers))
+            return np.log(p)
 
     def sample(
         self, query: Draw, n: int, rng: np.random.Generator, data: str | None = None
     ) -> list[str]:
         """n independent answers of the query's last step (ancestral sampling along a chain)."""
-        first, *rest = plan(query, data)
-        answers = self.sample_of(first.bind(None), n, rng)
-        for step in rest:
-            answers = self._sample_each(step, answers, rng)
-        return answers
+        steps = plan(query, data)
+        states: list[State] = [()] * n
+        for step in steps:
+            states = self._sample_each(step, states, rng)
+        return [_printed(steps)(state) for state in states]
 
     def distribution(
         self,
@@ -238,26 +245,35 @@ class Core(ABC):
         along the chain, each scored in every state; its entropy is the mean of -log p of the
         drawn ones, with their number as `n`.
         """
-        *before, last = plan(query, data)
+        steps = plan(query, data)
         printed = notation.format(query)
-        if not before:
-            return replace(self.distribution_of(last.bind(None), top), query=printed)
-        variable = schema(last.conditional.corpus).variable(last.conditional.variable)
-        refuse_open(variable)
+        if len(steps) == 1:
+            return replace(self.distribution_of(steps[0].bind(()), top), query=printed)
         rng = np.random.default_rng(0) if rng is None else rng
-        states = self._states(before, rng)
-        if variable.kind == "closed":
-            answers: Sequence[str] = variable.values
-            rows = states.weights @ self._given_each(states, last, answers)
-            p, n = rows.mean(axis=0), states.n
-            value, error = jackknife(entropy_of, rows) if n else (entropy_of(p), 0.0)
+        *before, last = steps
+        for step in steps[-len(query.steps[-1].parts) :]:
+            refuse_open(step.variable)
+        if last.is_listed:
+            states = self._states(steps, rng)
+            answers: Sequence[str] = [_printed(steps)(state) for state in states.values]
+            p, n = states.mean, states.n
+            value, error = jackknife(entropy_of, states.weights) if n else (entropy_of(p), 0.0)
             value = max(value, 0.0)
         else:
+            if is_joint(query):
+                raise CandorError(
+                    f"'{last.variable.name}' beside others has no list of answers. "
+                    "Use --method sampled."
+                )
+            states = self._states(before, rng)
             heaviest = np.argsort(-states.mean, kind="stable")[:SEARCHED]
             found = [self.distribution_of(last.bind(states.values[i]), top) for i in heaviest]
             n = CHAIN_SAMPLES
             reached = rng.choice(len(states.values), size=n, p=states.mean)
-            drawn = self._sample_each(last, [states.values[i] for i in reached], rng)
+            drawn = [
+                state[-1]
+                for state in self._sample_each(last, [states.values[i] for i in reached], rng)
+            ]
             listed = [answer.value for each in found for answer in each.answers]
             answers = list(dict.fromkeys([*listed, *drawn]))
             p = states.mean @ self._given_each(states, last, answers)
@@ -270,54 +286,52 @@ class Core(ABC):
         return Distribution(printed, method, listing, mass, value, error, n).top(top)
 
     def _sample_each(
-        self, step: PlannedStep, states: Sequence[str], rng: np.random.Generator
-    ) -> list[str]:
-        """One answer of a step for each state; those of equal states are drawn in one call."""
+        self, step: PlannedStep, states: Sequence[State], rng: np.random.Generator
+    ) -> list[State]:
+        """The state behind a step for each state; answers of equal ones are drawn in one call."""
         drawn = {
             state: iter(self.sample_of(step.bind(state), count, rng))
             for state, count in Counter(states).items()
         }
-        return [next(drawn[state]) for state in states]
+        return [step.behind(state, next(drawn[state])) for state in states]
 
     def _states(self, steps: Sequence[PlannedStep], rng: np.random.Generator | None) -> _States:
         """What the step behind these may read: every value of closed steps, else drawn ones."""
         rng = np.random.default_rng(0) if rng is None else rng
-        first, *rest = steps
-        if first.is_listed:
-            answers = self.distribution_of(first.bind(None)).answers
-            rows = [{answer.value: answer.probability for answer in answers}]
-        else:
-            drawn = self.sample_of(first.bind(None), CHAIN_SAMPLES, rng)
-            rows = [{value: 1.0} for value in drawn]
-        for step in rest:
+        rows: list[dict[State, float]] = [{(): 1.0}]
+        for step in steps:
             if step.is_listed:
-                values = dict.fromkeys(value for row in rows for value in row)
-                tables = {v: self.distribution_of(step.bind(v)).answers for v in values}
-                rows = [_passed(row, tables) for row in rows]
+                reached = dict.fromkeys(state for row in rows for state in row)
+                tables = {s: self.distribution_of(step.bind(s)).answers for s in reached}
+                rows = [_passed(step, row, tables) for row in rows]
             else:
                 rows = rows * CHAIN_SAMPLES if len(rows) == 1 else rows
-                reached = rng.random(len(rows))
-                before = [_drawn(row, point) for row, point in zip(rows, reached, strict=True)]
-                rows = [{value: 1.0} for value in self._sample_each(step, before, rng)]
-        reachable = tuple(dict.fromkeys(v for row in rows for v, weight in row.items() if weight))
-        weights = np.array([[row.get(value, 0.0) for value in reachable] for row in rows])
+                points = rng.random(len(rows))
+                before = [_drawn(row, point) for row, point in zip(rows, points, strict=True)]
+                rows = [{state: 1.0} for state in self._sample_each(step, before, rng)]
+        reachable = tuple(dict.fromkeys(s for row in rows for s, weight in row.items() if weight))
+        weights = np.array([[row.get(state, 0.0) for state in reachable] for row in rows])
         return _States(reachable, weights / weights.sum(axis=1, keepdims=True))
 
     def _given_each(
         self, states: _States, step: PlannedStep, answers: Sequence[str]
     ) -> NDArray[np.float64]:
         """(n_states, n_answers) p(answer | state)."""
-        return np.exp([self.log_prob_of(step.bind(value), answers) for value in states.values])
+        return np.exp([self.log_prob_of(step.bind(state), answers) for state in states.values])
+
+
+State = tuple[str, ...]
+"""The answers that the next step reads: one in a chain, several behind relations side by side."""
 
 
 @dataclass(frozen=True, slots=True)
 class _States:
-    """What the last step of a chain may read, each value once.
+    """What the last step of a chain may read, each state once.
 
-    weights: (n_draws, n_values), rows that sum to one; one row alone where all was listed.
+    weights: (n_draws, n_states), rows that sum to one; one row alone where all was listed.
     """
 
-    values: tuple[str, ...]
+    values: tuple[State, ...]
     weights: NDArray[np.float64]
 
     @property
@@ -327,23 +341,37 @@ class _States:
 
     @property
     def mean(self) -> NDArray[np.float64]:
-        """(n_values,) the weight of each value."""
+        """(n_states,) the weight of each state."""
         return np.asarray(self.weights.mean(axis=0), np.float64)
 
 
-def _passed(row: Mapping[str, float], tables: Mapping[str, Sequence[Answer]]) -> dict[str, float]:
+def _passed(
+    step: PlannedStep, row: Mapping[State, float], tables: Mapping[State, Sequence[Answer]]
+) -> dict[State, float]:
     """The states behind a listed step: each weighted answer of each weighted state."""
-    following: dict[str, float] = defaultdict(float)
-    for value, weight in row.items():
-        for answer in tables[value]:
-            following[answer.value] += weight * answer.probability
+    following: dict[State, float] = defaultdict(float)
+    for state, weight in row.items():
+        for answer in tables[state]:
+            following[step.behind(state, answer.value)] += weight * answer.probability
     return following
 
 
-def _drawn(row: Mapping[str, float], point: float) -> str:
-    """The value of weighted ones at a point between 0 and 1 of their cumulated weight."""
+def _drawn(row: Mapping[State, float], point: float) -> State:
+    """The state of weighted ones at a point between 0 and 1 of their cumulated weight."""
     cumulated = np.cumsum(list(row.values()))
     return list(row)[int(np.searchsorted(cumulated, point * cumulated[-1], side="right"))]
+
+
+def _printed(steps: Sequence[PlannedStep]) -> Callable[[State], str]:
+    """How the answer of these steps is written: the value, or of several variables bindings."""
+    names = [step.conditional.variable for step in steps]
+
+    def printed(state: State) -> str:
+        if len(state) == 1:
+            return state[0]
+        return notation.format_bindings(map(Binding, names[-len(state) :], state))
+
+    return printed
 
 
 class Interruptible(Core):
@@ -384,56 +412,91 @@ class Interruptible(Core):
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """One step of a draw: its conditional, and the variable the previous answer is bound to."""
+    """One relation of a draw: its conditional, and what it reads of the answers before it.
+
+    reads: the variables that the state's answers are bound to. forgets: how many of these answers
+    are no longer read once this one is there.
+    """
 
     conditional: Conditional
-    reads: str
+    reads: tuple[str, ...] = ()
+    forgets: int = 0
+
+    @property
+    def variable(self) -> Variable:
+        """The variable that it answers."""
+        return schema(self.conditional.corpus).asked(self.conditional.variable)
 
     @property
     def is_listed(self) -> bool:
         """Whether all answers can be listed, those of a closed variable."""
-        corpus = schema(self.conditional.corpus)
-        return corpus.variable(self.conditional.variable).kind == "closed"
+        return self.variable.kind == "closed"
 
-    def bind(self, value: str | None) -> Conditional:
-        """The conditional once the previous step's answer is known; a first step has none."""
-        if value is None:
-            return self.conditional
-        return self.conditional.bind(Binding(self.reads, value))
+    def bind(self, state: State) -> Conditional:
+        """The conditional once the answers before it are known; a first step has none."""
+        return self.conditional.bind(*map(Binding, self.reads, state))
+
+    def behind(self, state: State, answer: str) -> State:
+        """What the next relation reads, once this one has answered."""
+        return (*state[self.forgets :], answer)
+
+
+def is_joint(query: Draw) -> bool:
+    """Whether a draw asks for several variables at once."""
+    return len(query.steps[-1].parts) > 1
+
+
+def at_once(query: Draw, data: str | None = None) -> Conditional:
+    """A whole draw as one question: the core states itself what a chain works out step by step.
+
+    Raises what `plan` raises, and InvalidQuery for a draw of several variables.
+    """
+    steps = plan(query, data)
+    schema(steps[0].conditional.corpus).asked(notation.format_steps(query.steps))
+    return replace(steps[0].conditional, variable=notation.format_steps(query.steps))
 
 
 def plan(query: Draw, data: str | None = None) -> list[PlannedStep]:
-    """Conditionals of a draw, step by step.
+    """Conditionals of a draw, relation by relation.
 
     A relation r reads the corpus's document and answers r; r^-1 reads r and answers the document.
     `data` is what the first step reads. What is given after `|` is known in every step that does
-    not itself ask for it. Raises UnknownName and CandorError on a query the corpus can't answer.
+    not itself ask for it. Behind relations side by side the next step reads all their answers;
+    each of them reads those named before it, so that they are drawn jointly. An answer that is
+    one `of` another variable's values is read as such, and the document stays known beside it.
+    Raises UnknownName and CandorError on a query the corpus can't answer.
     """
     if query.corpus is None:
         raise CandorError("Which corpus? Begin the query with its name, as in 'names: name'.")
     corpus = schema(query.corpus)
-    query_checked = corpus.resolve(query)
-    assert isinstance(query_checked, Draw)
+    checked = corpus.resolve(query)
+    assert isinstance(checked, Draw)
     steps: list[PlannedStep] = []
-    previous: str | None = None
-    for index, step in enumerate(query_checked.steps):
-        answer = corpus.document if step.inverse else step.relation
-        reads = step.relation if step.inverse else corpus.document
-        if index:
-            assert previous is not None
-            reads = previous
-            if reads == answer:
+    given = checked.given
+    previous: tuple[Variable, ...] = ()
+    for index, step in enumerate(checked.steps):
+        about = {variable.of for variable in previous if variable.of is not None}
+        read = tuple(v.name for v in previous)
+        if len(previous) == 1 and previous[0].of is not None:
+            read = (previous[0].of,)
+        asked: list[str] = []
+        for part in step.parts:
+            answer = corpus.document if part.inverse else part.relation
+            if answer in read:
                 raise CandorError(
-                    f"Step {index + 1} reads '{reads}' and answers it too. Ask another relation."
+                    f"Step {index + 1} reads '{answer}' and answers it too. Ask another relation."
                 )
-        given = tuple(
-            b for b in query_checked.given if b.variable not in (answer, reads if index else None)
-        )
-        conditional = Conditional(query.corpus, answer, given)
-        if index == 0 and data is not None:
-            if reads == answer:
-                raise CandorError(f"'{answer}' is both the data and what is asked.")
-            conditional = conditional.bind(corpus.spelled(Binding(reads, data)))
-        steps.append(PlannedStep(conditional, reads))
-        previous = answer
+            reads = (*read, *asked)
+            known = tuple(b for b in given if b.variable not in {answer, *reads, *about})
+            conditional = Conditional(query.corpus, answer, known)
+            if data is not None and (index == 0 or about):
+                source = part.relation if part.inverse and index == 0 else corpus.document
+                if source == answer:
+                    raise CandorError(f"'{answer}' is both the data and what is asked.")
+                conditional = conditional.bind(corpus.spelled(Binding(source, data)))
+            steps.append(PlannedStep(conditional, reads))
+            asked.append(answer)
+        # Once all of a step have answered, what they read is behind them.
+        steps[-1] = replace(steps[-1], forgets=len(read))
+        previous = tuple(corpus.variable(name) for name in asked)
     return steps

@@ -19,6 +19,8 @@ from core_model.notation import (
     MutualInformation,
     Probability,
     Query,
+    Step,
+    parse,
 )
 
 Kind = Literal["closed", "enumerable", "open"]
@@ -32,6 +34,8 @@ class Variable:
     kind: `closed` is a small fixed set, `enumerable` a large listed set outside which other
     strings are possible, `open` free text. `numeric`: the values are written numbers.
     `spelling`: what a person may write for a value, as the corpus writes it ("girl", "emma").
+    `of`: the variable whose values these are too, as a father is a person: what follows in a chain
+    asks about it as such, in the same document.
     """
 
     name: str
@@ -40,6 +44,7 @@ class Variable:
     numeric: bool = False
     doc: str = ""
     spelling: Callable[[str], str] = field(default=str, compare=False)
+    of: str | None = None
 
     @property
     def is_coded(self) -> bool:
@@ -88,6 +93,16 @@ class Schema:
                 return variable
         raise self._unknown("variable", name, self.names)
 
+    def asked(self, steps: str) -> Variable:
+        """The variable that steps asked as one, such as `father; father`, answer."""
+        if steps in self.names:
+            return self.variable(steps)
+        query = parse(steps)
+        last = query.steps[-1] if isinstance(query, Draw) else None
+        if not isinstance(last, Step):
+            raise InvalidQuery(f"'{_short(steps)}' does not end in one relation.")
+        return self.variable(self._target(last.relation, last.inverse))
+
     def check(self, query: Query) -> None:
         """Do nothing if the query can be asked of this corpus exactly as it is spelled.
 
@@ -131,13 +146,16 @@ class Schema:
             self.variable(binding.variable)
         asked = self._asked(query)
         if isinstance(query, Draw):
-            for step in query.steps:
-                if step.notion is not None and step.relation not in self.relations:
+            for part in (part for step in query.steps for part in step.parts):
+                if part.notion is not None and part.relation not in self.relations:
                     raise InvalidQuery(
-                        f"'{step.relation}' is read under no notion: leave '~{step.notion}' out."
+                        f"'{part.relation}' is read under no notion: leave '~{part.notion}' out."
                     )
+            for fork in (step for step in query.steps if len(step.parts) > 1):
+                if any(part.inverse for part in fork.parts):
+                    raise InvalidQuery("An inverse stands alone in its step: ask it before '&'.")
             # In a chain, a later step may ask again for what the first one was given.
-            asked = asked[:1]
+            asked = asked[: len(query.steps[0].parts)]
         for name in asked:
             if any(binding.variable == name for binding in query.given):
                 raise InvalidQuery(f"'{name}' is both asked and given: keep it on one side of '|'.")
@@ -153,9 +171,10 @@ class Schema:
         match query:
             case Draw(steps=steps):
                 return [
-                    self._target(step.relation, step.inverse)
+                    self._target(part.relation, part.inverse)
                     for step in steps
-                    if step.relation not in self.relations
+                    for part in step.parts
+                    if part.relation not in self.relations
                 ]
             case Probability(event=event):
                 names = [binding.variable for binding in event]

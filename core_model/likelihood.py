@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from core_model.decoder import Decoder
-from core_model.prefix_tree import PackedRow
+from core_model.prefix_tree import PackedRow, Scored
 
 MAX_BATCH_TOKENS = 3000
 
@@ -26,7 +26,7 @@ class Batch:
 
     masks: for each row, the (T, T) ancestors of its tokens, as the decoder takes them. nodes: (K,)
     places where something is asked; for each of the M targets, target_node (M,) indexes `nodes`,
-    target_row (M,) is its row.
+    target_row (M,) is its row. scored: what the objectives of these rows relate, by row.
     """
 
     tokens: Tensor
@@ -38,6 +38,7 @@ class Batch:
     target_weight: Tensor
     target_row: Tensor
     rows: tuple[int, ...]
+    scored: tuple[Scored | None, ...]
 
 
 def batches(rows: Sequence[PackedRow], max_tokens: int = MAX_BATCH_TOKENS) -> list[Batch]:
@@ -67,6 +68,7 @@ def _collate(rows: Sequence[PackedRow], numbers: tuple[int, ...]) -> Batch:
         torch.from_numpy(np.concatenate([r.target_weight for r in rows])),
         torch.from_numpy(np.repeat(np.arange(len(rows)), [len(r.target_node) for r in rows])),
         numbers,
+        tuple(row.scored for row in rows),
     )
 
 
@@ -80,4 +82,20 @@ def row_losses(decoder: Decoder, batch: Batch, silent: Sequence[int] = ()) -> Te
     chosen = logits[batch.target_node, batch.target_token]
     surprise = normaliser[batch.target_node] - chosen
     losses = torch.zeros(len(batch.rows))
-    return losses.index_add(0, batch.target_row, batch.target_weight * surprise)
+    losses = losses.index_add(0, batch.target_row, batch.target_weight * surprise)
+    if not any(batch.scored):
+        return losses
+    # Targets stand row by row.
+    of_row = surprise.split(torch.bincount(batch.target_row, minlength=len(batch.rows)).tolist())
+    return losses + torch.stack(
+        [
+            torch.zeros(()) if scored is None else scored.objective(log_p_of(scored, -nats))
+            for scored, nats in zip(batch.scored, of_row, strict=True)
+        ]
+    )
+
+
+def log_p_of(scored: Scored, log_p: Tensor) -> Tensor:
+    """(n_answers,) log-probabilities of scored answers from those of a row's targets (M,)."""
+    answers, targets = torch.from_numpy(scored.path_answer), torch.from_numpy(scored.path_target)
+    return torch.zeros(scored.n).index_add(0, answers.long(), log_p[targets.long()])

@@ -2,7 +2,7 @@ r"""The query notation: its syntax tree, its parser and its printer.
 
     query   := [corpus ":"] (draw | measure)
     draw    := step (";" step)* ["|" given]
-    step    := relation ["^-1"] ["~" notion]
+    step    := part ("&" part)*                 part := relation ["^-1"] ["~" notion]
     given   := binding ("," binding)*           binding := variable "=" value
     measure := "P(" given ["|" given] ")"       "H(" variables ["|" given] ")"
              | "I(" variables ";" variables ["|" given] ")"
@@ -33,6 +33,7 @@ __all__ = [
     "Correlation",
     "Draw",
     "Entropy",
+    "Fork",
     "Measure",
     "MutualInformation",
     "Probability",
@@ -40,6 +41,7 @@ __all__ = [
     "Step",
     "format",
     "format_bindings",
+    "format_steps",
     "format_value",
     "parse",
     "point_at",
@@ -74,13 +76,30 @@ class Step:
     def __post_init__(self) -> None:
         _require_names(self.relation, self.notion)
 
+    @property
+    def parts(self) -> tuple[Step, ...]:
+        """The step itself, as a `Fork` has several."""
+        return (self,)
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Relations asked side by side; the step that follows reads all of their answers."""
+
+    parts: tuple[Step, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.parts) < 2:
+            raise NotationError("Relations side by side are at least two.")
+        _require_distinct([part.relation for part in self.parts])
+
 
 @dataclass(frozen=True, slots=True)
 class Draw:
     """Relations applied one after another: p(answer | data, given)."""
 
     corpus: str | None
-    steps: tuple[Step, ...]
+    steps: tuple[Step | Fork, ...]
     given: tuple[Binding, ...] = ()
 
     def __post_init__(self) -> None:
@@ -184,7 +203,7 @@ def format(query: Query) -> str:  # noqa: A001, RUF100 - read as notation.format
     """The query as one line of notation."""
     match query:
         case Draw(corpus, steps, given):
-            body = "; ".join(map(_format_step, steps)) + _format_given(given)
+            body = format_steps(steps) + _format_given(given)
         case Probability(corpus, event, given):
             body = f"P({format_bindings(event)}{_format_given(given)})"
         case Entropy(corpus, variables, given):
@@ -208,9 +227,18 @@ def format_value(value: str) -> str:
     return '"' + re.sub(rf'["\\{UNSEEN}]', lambda m: escape(m.group()), value) + '"'
 
 
-def _format_step(step: Step) -> str:
-    notion = "" if step.notion is None else f"~{step.notion}"
-    return step.relation + ("^-1" if step.inverse else "") + notion
+def format_steps(steps: Iterable[Step | Fork]) -> str:
+    """`father & mother; child`: the steps of a draw."""
+    return "; ".join(map(_format_step, steps))
+
+
+def _format_step(step: Step | Fork) -> str:
+    return " & ".join(
+        part.relation
+        + ("^-1" if part.inverse else "")
+        + ("" if part.notion is None else f"~{part.notion}")
+        for part in step.parts
+    )
 
 
 def _format_given(given: Sequence[Binding]) -> str:
@@ -229,7 +257,8 @@ _UNESCAPES = {quoted[1]: char for char, quoted in ESCAPES.items()}
 _GRAMMAR = rf"""
 start: [NAME ":"] (draw | probability | entropy | mutual_information | correlation)
 draw: step (";" step)* ["|" given]
-step: NAME [INVERSE] ["~" NAME]
+step: part ("&" part)*
+part: NAME [INVERSE] ["~" NAME]
 given: binding ("," binding)*
 binding: NAME "=" (VALUE | STRING)
 variables: NAME ("," NAME)*
@@ -267,8 +296,15 @@ class _Build(Transformer[Token, Query]):
     def draw(self, *parts: object) -> object:
         return Draw, (parts[:-1], parts[-1] or ())
 
-    def step(self, relation: Token, inverse: Token | None, notion: Token | None) -> Step:
-        return Step(str(relation), inverse is not None, _text(notion))
+    def step(self, *parts: tuple[Token, Step]) -> Step | Fork:
+        _refuse_repeats(token for token, _ in parts)
+        made = tuple(step for _, step in parts)
+        return made[0] if len(made) == 1 else Fork(made)
+
+    def part(
+        self, relation: Token, inverse: Token | None, notion: Token | None
+    ) -> tuple[Token, Step]:
+        return relation, Step(str(relation), inverse is not None, _text(notion))
 
     def given(self, *pairs: tuple[Token, Binding]) -> tuple[Binding, ...]:
         _refuse_repeats(token for token, _ in pairs)

@@ -72,6 +72,7 @@ def _expected(accepts: set[str], last: str, measure: str) -> str:
         "COLON": "':' and a query",
         "INVERSE": "'^-1'",
         "TILDE": "'~' and a notion",
+        "AMPERSAND": "'&' and a relation beside it",
         "COMMA": f"',' and another {more}",
         "SEMICOLON": f"';' and another {'variable' if measure else 'relation'}",
         "VBAR": "'|' and conditions",

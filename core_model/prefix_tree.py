@@ -7,11 +7,15 @@ kept in flat arrays; nothing is looked up node by node inside a training step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -143,6 +147,23 @@ class PrefixTree:
         return shares
 
 
+Objective = Callable[["Tensor"], "Tensor"]
+"""A loss (scalar, nats) of the log-probabilities (n_answers,) of the answers that a row scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Answers whose log-probabilities are computed, and the objective that relates them.
+
+    Answer path_answer[i] has target path_target[i] on its path, both (n_links,); n answers.
+    """
+
+    path_answer: NDArray[np.int32]
+    path_target: NDArray[np.int32]
+    n: int
+    objective: Objective
+
+
 @dataclass(frozen=True, slots=True)
 class PackedRow:
     """A tree of tokens with what is asked of it.
@@ -151,6 +172,7 @@ class PackedRow:
     Soft targets: at token target_node[j] the next token is target_token[j] with weight
     target_weight[j]; the loss is Σ_j target_weight[j] · -log p(target_token[j] | ancestors).
     floor: the part of that loss which the targets' own entropy makes unavoidable, nats.
+    scored: an objective that is added to the loss; its targets have weight 0.
     """
 
     tokens: NDArray[np.int32]
@@ -159,6 +181,7 @@ class PackedRow:
     target_token: NDArray[np.int32]
     target_weight: NDArray[np.float32]
     floor: float = 0.0
+    scored: Scored | None = None
 
     def positions(self) -> NDArray[np.int32]:
         """(n_tokens,) depth of each token."""
@@ -189,6 +212,9 @@ class RowBuilder:
         self._targets: list[NDArray[np.int32]] = []
         self._weights: list[NDArray[np.float32]] = []
         self._floor = 0.0
+        self._n_targets = 0
+        self._paths: list[list[int]] = []
+        self._prompts: dict[tuple[int, int], int] = {}
 
     def extend(self, tokens: Sequence[int], after: int = -1) -> int:
         """Add a chain of tokens behind a token; returns the index of its last."""
@@ -196,6 +222,16 @@ class RowBuilder:
             self._tokens.append(token)
             self._parents.append(after)
             after = len(self._tokens) - 1
+        return after
+
+    def prompt(self, tokens: Sequence[int]) -> int:
+        """Add a prompt from the root, along what earlier prompts share with it; its last token."""
+        after = -1
+        for token in tokens:
+            shared = self._prompts.get((after, token))
+            if shared is None:
+                shared = self._prompts[after, token] = self.extend([token], after)
+            after = shared
         return after
 
     def answer(self, tokens: Sequence[int], after: int, weight: float = 1.0) -> int:
@@ -233,13 +269,46 @@ class RowBuilder:
             self._add(np.full(len(scaled), index_of[node]), tree.token[below][likely], scaled)
             self._floor -= float((scaled * np.log(probability)).sum())
 
+    def score(self, tree: PrefixTree, after: int) -> slice:
+        """Compute log p of every answer of a tree behind a token, for the row's objective.
+
+        Returns the answers' places among all that the row scores, in the tree's own order of
+        answers as they were given to `PrefixTree.build`.
+        """
+        leaf = tree.is_leaf()
+        paths: list[list[int]] = [[] for _ in range(tree.n_nodes)]
+        index_of = {-1: after}
+        for node in range(tree.n_nodes):
+            parent = int(tree.parent[node])
+            paths[node] = [*(paths[parent] if parent >= 0 else ()), self._n_targets]
+            token = tree.token[node : node + 1]
+            self._add(np.array([index_of[parent]]), token, np.zeros(1))
+            if not leaf[node]:
+                index_of[node] = self.extend([int(token[0])], index_of[parent])
+        first = len(self._paths)
+        self._paths += [[] for _ in tree.order]
+        for node in np.flatnonzero(leaf):
+            for answer in tree.order[tree.low[node] : tree.high[node]]:
+                self._paths[first + int(answer)] = paths[node]
+        return slice(first, len(self._paths))
+
     def _add(self, nodes: NDArray[np.int64], tokens: NDArray[np.int64], weights: Floats) -> None:
         self._nodes.append(nodes.astype(np.int32))
         self._targets.append(tokens.astype(np.int32))
         self._weights.append(weights.astype(np.float32))
+        self._n_targets += len(nodes)
 
-    def build(self) -> PackedRow:
-        """The row."""
+    def build(self, objective: Objective | None = None) -> PackedRow:
+        """The row; with what `score` was asked for, its objective."""
+        scored = None
+        if objective is not None:
+            lengths = [len(path) for path in self._paths]
+            scored = Scored(
+                np.repeat(np.arange(len(lengths), dtype=np.int32), lengths),
+                np.concatenate(self._paths).astype(np.int32),
+                len(lengths),
+                objective,
+            )
         return PackedRow(
             np.array(self._tokens, np.int32),
             np.array(self._parents, np.int32),
@@ -247,4 +316,5 @@ class RowBuilder:
             np.concatenate(self._targets),
             np.concatenate(self._weights),
             self._floor,
+            scored,
         )

@@ -27,7 +27,6 @@ from core_model.core import (
 )
 from core_model.corpora import schema
 from core_model.errors import TextTooLong
-from core_model.notation import Draw, Step
 from core_model.numerals import NumberGuard, TokenTable
 from core_model.prefix_tree import PrefixTree
 from core_model.sampler import ANSWER_LIMIT
@@ -79,7 +78,7 @@ class WireCore(Core):
     # --- the verbs of a core --------------------------------------------------------------------
 
     def log_prob_of(self, conditional: Conditional, answers: Sequence[str]) -> NDArray[np.float64]:
-        variable = schema(conditional.corpus).variable(conditional.variable)
+        variable = schema(conditional.corpus).asked(conditional.variable)
         if variable.kind == "closed":
             probability = self._closed(conditional)
             place = {value: i for i, value in enumerate(variable.values)}
@@ -96,7 +95,7 @@ class WireCore(Core):
     def sample_of(
         self, conditional: Conditional, n: int, rng: np.random.Generator, check: Check = unchecked
     ) -> list[str]:
-        variable = schema(conditional.corpus).variable(conditional.variable)
+        variable = schema(conditional.corpus).asked(conditional.variable)
         if variable.kind == "closed":
             p = np.exp(self._closed(conditional))
             return [variable.values[i] for i in rng.choice(len(p), size=n, p=p / p.sum())]
@@ -104,10 +103,9 @@ class WireCore(Core):
         return [self._wire.tokenizer.decode_value(row) for row in rows]
 
     def distribution_of(self, conditional: Conditional, top: int | None = None) -> Distribution:
-        variable = schema(conditional.corpus).variable(conditional.variable)
-        printed = notation.format(
-            Draw(conditional.corpus, (Step(conditional.variable),), _short(conditional))
-        )
+        variable = schema(conditional.corpus).asked(conditional.variable)
+        given = notation.format_bindings(_short(conditional))
+        printed = f"{conditional.corpus}: {conditional.variable}" + (given and f" | {given}")
         refuse_open(variable)
         if variable.kind == "enumerable":
             return self._search(conditional, top, printed)
@@ -171,7 +169,7 @@ class WireCore(Core):
 
     def _closed(self, conditional: Conditional) -> NDArray[np.float64]:
         """Log-probabilities of a closed variable's values, normalised over them."""
-        values = schema(conditional.corpus).variable(conditional.variable).values
+        values = schema(conditional.corpus).asked(conditional.variable).values
         return _normalised(self.score(self._prompt(conditional), self._tree_of(values)))
 
     @lru_cache(maxsize=64)  # noqa: B019 - one core lives as long as the process

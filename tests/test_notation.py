@@ -18,6 +18,7 @@ from core_model.notation import (
     Correlation,
     Draw,
     Entropy,
+    Fork,
     MutualInformation,
     Probability,
     Query,
@@ -58,6 +59,11 @@ READS: list[tuple[str, Query]] = [
     ("speeches: I(party; medium)", MutualInformation("speeches", ("party",), ("medium",))),
     ("paraphrase~technical", Draw(None, (Step("paraphrase", notion="technical"),))),
     ("a^-1~b; c", Draw(None, (Step("a", True, "b"), Step("c")))),
+    (
+        "kin: father & mother; child",
+        Draw("kin", (Fork((Step("father"), Step("mother"))), Step("child"))),
+    ),
+    ("a & b^-1 & c~d | e=1", Draw(None, (Fork((Step("a"), Step("b", True), Step("c", False, "d"))),), bindings(e="1"))),
     ("H(a, b | c=d)", Entropy(None, ("a", "b"), bindings(c="d"))),
     ("I(a, b; c, d | e=f)", MutualInformation(None, ("a", "b"), ("c", "d"), bindings(e="f"))),
     ("x: corr(a, b | c=d)", Correlation("x", "a", "b", bindings(c="d"))),
@@ -137,8 +143,11 @@ givens = st.lists(
 name_lists = st.lists(identifiers, min_size=1, max_size=3, unique=True).map(tuple)
 corpora = st.none() | identifiers
 steps = st.builds(Step, identifiers, st.booleans(), st.none() | identifiers)
+forks = st.lists(steps, min_size=2, max_size=3, unique_by=lambda step: step.relation).map(
+    lambda parts: Fork(tuple(parts))
+)
 queries: st.SearchStrategy[Query] = st.one_of(
-    st.builds(Draw, corpora, st.lists(steps, min_size=1, max_size=4).map(tuple), givens),
+    st.builds(Draw, corpora, st.lists(steps | forks, min_size=1, max_size=4).map(tuple), givens),
     st.builds(Probability, corpora, givens.filter(bool), givens),
     st.builds(Entropy, corpora, name_lists, givens),
     st.builds(MutualInformation, corpora, name_lists, name_lists, givens),
@@ -184,8 +193,8 @@ def test_any_text_is_read_or_explained(text: str) -> None:
 # --- errors -------------------------------------------------------------------------------------
 
 _AFTER_RELATION = (
-    "expected '^-1', '~' and a notion, ';' and another relation, '|' and conditions "
-    "or the end of the query."
+    "expected '^-1', '~' and a notion, '&' and a relation beside it, ';' and another relation, "
+    "'|' and conditions or the end of the query."
 )
 _QUOTES = 'A value with , | ; = ( ) or " goes in double quotes.'
 ERRORS: list[tuple[str, int, str]] = [
@@ -199,6 +208,8 @@ ERRORS: list[tuple[str, int, str]] = [
     ),
     ("names:", 6, "The query stops at character 7: expected a relation or a measure."),
     ("author;", 7, "The query stops at character 8: expected a relation."),
+    ("father &", 8, "The query stops at character 9: expected a relation."),
+    ("a & a", 4, "'a' stands twice, again at character 5: name it once."),
     ("author~", 7, "The query stops at character 8: expected a notion."),
     ("author |  ", 8, "The query stops at character 9: expected a variable."),
     ("name | year", 11, "The query stops at character 12: expected '=' and a value."),
@@ -320,6 +331,8 @@ def test_an_error_survives_a_process_boundary() -> None:
         lambda: Binding("two words", "x"),
         lambda: Step(""),
         lambda: Step("a", notion="b c"),
+        lambda: Fork((Step("a"),)),
+        lambda: Fork((Step("a"), Step("a", True))),
         lambda: Draw("1", (Step("a"),)),
         lambda: Draw(None, ()),
         lambda: Draw(None, (Step("a"),), (Binding("b", "1"), Binding("b", "2"))),

@@ -22,7 +22,7 @@ from core_model.corpora.safety import FOLDER, Safety, normalised
 from core_model.decoder import Decoder, DecoderShape
 from core_model.errors import EmptySupport, HeldOutError, StorageError
 from core_model.prefix_tree import PackedRow
-from core_model.safety_task import REPLY_TOKENS, VERDICTS, SafetyTask
+from core_model.tasks.safety import REPLY_TOKENS, VERDICTS, SafetyTask
 from core_model.tokenizer import Tokenizer
 from core_model.wire import MARK_NAMES, Wire
 from persona import replay

@@ -78,7 +78,7 @@ def counted(query: Draw, data: str | None) -> Distribution:
     conditionals = plan(query, data)
     if len(conditionals) > 1:
         raise NoSuchMethod("The data are not counted along a chain. Ask one relation at a time.")
-    conditional = conditionals[0].bind(None)
+    conditional = conditionals[0].bind(())
     corpus = conditional.corpus
     counts = joint.counted(corpus, [conditional.variable], conditional.given)
     n = round(sum(counts.values()))

@@ -18,7 +18,7 @@ from core_model.corpora.base import Record, refuse_held_out
 from core_model.corpora.safety import NO, YES
 from core_model.errors import StorageError
 from core_model.prefix_tree import PackedRow, RowBuilder
-from core_model.tasks import ClosedAnswers
+from core_model.tasks.closed import ClosedAnswers
 from core_model.wire import Wire
 
 VERDICTS = ("safe", "refusal", "harmful")

@@ -1,0 +1,112 @@
+r"""Transitivity: a chain asked as one question equals the mixture over what lies between.
+
+    gap = KL(m ‖ q),   m(c) = Σ_b q(b | a) q(c | a', b),   q(c) = q(c | a, "b; c")
+
+m is the target and is not trained by it: its two steps are fitted on data, the one question is
+not. Its own name for a chain, such as `paternal_grandfather`, is one more way to ask at once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core_model import corpora
+from core_model.core import Conditional, at_once, plan
+from core_model.corpora import kin
+from core_model.corpora.base import refuse_held_out
+from core_model.notation import Binding, Draw, Step
+from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
+from core_model.tasks.kin import SIMPLE
+from core_model.wire import Wire
+
+BETWEEN, ANSWERS = 4, 8
+"""Values scored of what lies between and of what is asked; the likely ones and some others."""
+
+
+def mixture_gap(between: Tensor, then: Tensor, once: Tensor) -> Tensor:
+    """KL(mixture ‖ at once), nats, from log-probabilities up to a constant.
+
+    between: (k,) of what lies between; then: (k, n) of the answers given each; once: (n,) asked
+    as one question.
+    """
+    weights = torch.log_softmax(between, dim=0)[:, None]
+    mixture = torch.logsumexp(weights + torch.log_softmax(then, dim=1), dim=0).detach()
+    return (mixture.exp() * (mixture - torch.log_softmax(once, dim=0))).sum()
+
+
+class ChainTask:
+    """Chains of two relations in `kin` and `places`, of which neither truth nor target is given.
+
+    Families are those of training; countries are all, since only the core's own answers are used.
+    """
+
+    def __init__(self, wire: Wire, kin_share: float = 0.5) -> None:
+        self._wire = wire
+        self._kin_share = kin_share
+        places = corpora.load("places")
+        self._places = refuse_held_out(places, places.records("train"))
+
+    def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
+        """One chain a row."""
+        return [
+            self._kin(rng) if rng.random() < self._kin_share else self._country(rng)
+            for _ in range(count)
+        ]
+
+    def _kin(self, rng: np.random.Generator) -> PackedRow:
+        family, text = kin.draw(rng, "train")
+        people = [*family.people, kin.NOBODY]
+        person = str(rng.choice(family.people))
+        chain = [str(name) for name in rng.choice(SIMPLE, 2)]
+        likely = family.of(chain[0], person)
+        between = _some(list(likely), people, BETWEEN, rng)
+        answers = _some(list(family.along(chain, person)), people, ANSWERS, rng)
+        query = Draw("kin", tuple(map(Step, chain)), (Binding("person", person),))
+        return chain_row(self._wire, query, text, between, answers)
+
+    def _country(self, rng: np.random.Generator) -> PackedRow:
+        record = self._places[int(rng.integers(len(self._places)))].values
+        schema = corpora.schema("places")
+        first, last = (
+            str(name)
+            for name in rng.permutation([n for n in schema.names if n != schema.document])[:2]
+        )
+        query = Draw("places", (Step(first, inverse=True), Step(last)))
+        between = _some(
+            [record[schema.document]], schema.variable(schema.document).values, BETWEEN, rng
+        )
+        answers = _some([record[last]], schema.variable(last).values, ANSWERS, rng)
+        return chain_row(self._wire, query, record[first], between, answers)
+
+
+def chain_row(
+    wire: Wire, query: Draw, data: str | None, between: list[str], answers: list[str]
+) -> PackedRow:
+    """The row of one chain of two relations, over some values of either."""
+    first, last = plan(query, data)
+    builder = RowBuilder()
+    tree = PrefixTree.build([wire.answer(value) for value in answers])
+
+    def scored(conditional: Conditional, of: PrefixTree) -> slice:
+        return builder.score(of, builder.prompt(wire.prompt(conditional)))
+
+    lies_between = scored(
+        first.bind(()), PrefixTree.build([wire.answer(value) for value in between])
+    )
+    then = [scored(last.bind((value,)), tree) for value in between]
+    once = scored(at_once(query, data), tree)
+    return builder.build(
+        lambda log_p: mixture_gap(
+            log_p[lies_between], torch.stack([log_p[place] for place in then]), log_p[once]
+        )
+    )
+
+
+def _some(
+    wanted: list[str], others: list[str] | tuple[str, ...], count: int, rng: np.random.Generator
+) -> list[str]:
+    """The values wanted and random others, `count` in all or more."""
+    more = [str(value) for value in rng.permutation(others) if value not in wanted]
+    return [*wanted, *more[: max(0, count - len(wanted))]]

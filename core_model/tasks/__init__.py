@@ -1,0 +1,10 @@
+"""Training rows of the corpora: every variable under random subsets of the others.
+
+Each task draws random rows; one row packs one known part with several questions about it.
+"""
+
+from core_model.tasks.names import NamesTask
+from core_model.tasks.safety import SafetyTask
+from core_model.tasks.speeches import SpeechesTask
+
+__all__ = ["NamesTask", "SafetyTask", "SpeechesTask"]
