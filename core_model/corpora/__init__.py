@@ -17,6 +17,12 @@ def _names() -> Corpus:
     return Names()
 
 
+def _places() -> Corpus:
+    from core_model.corpora.places import Places
+
+    return Places()
+
+
 def _speeches() -> Corpus:
     from core_model.corpora.speeches import Speeches
 
@@ -31,6 +37,7 @@ def _safety() -> Corpus:
 
 _MAKERS: dict[str, Callable[[], Corpus]] = {
     "names": _names,
+    "places": _places,
     "speeches": _speeches,
     "safety": _safety,
 }
