@@ -15,6 +15,9 @@ from core_model.errors import WeightsError
 
 FILE = "adapter.safetensors"
 ROWS, ROW_TOKENS = "rows", "row_tokens"
+CORPORA = "corpora"
+FIRST_CORPORA = ("names", "speeches", "safety")
+"""What adapters had learnt before their files said so."""
 
 
 def save_adapter(decoder: Decoder, folder: Path, facts: dict[str, str]) -> None:
@@ -43,6 +46,16 @@ def read_adapter(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"The adapter {path} can't be read ({error}). Restore it.") from error
+
+
+def learnt(folder: Path) -> tuple[str, ...]:
+    """The corpora that an adapter was trained on, from its file's metadata."""
+    try:
+        with safe_open(folder / FILE, framework="pt") as file:
+            facts = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"The adapter {folder / FILE} can't be read ({error}).") from error
+    return tuple(facts[CORPORA].split()) if CORPORA in facts else FIRST_CORPORA
 
 
 def with_adapter(

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from core_model.adapter import FILE, with_adapter
+from core_model.adapter import FILE, learnt, with_adapter
 from core_model.base import resolve_base
 from core_model.base_files import BaseFiles, sha256
 from core_model.config import Settings
@@ -71,7 +71,7 @@ def load_embedded(settings: Settings, progress: Progress | None = None) -> Torch
                     raise
     report("preparing the core", 0.95)
     decoder = Decoder(shape, merged, compute_dtype(), device="cuda" if on_gpu else "cpu")
-    core = TorchCore(decoder.eval(), wire, name, sampler)
+    core = TorchCore(decoder.eval(), wire, name, sampler, learnt(adapter))
     report("ready", 1.0)
     return core
 

@@ -18,7 +18,12 @@ from core_model.wire import Wire
 
 
 class Task(Protocol):
-    """A source of training rows; the rows of a step depend on `rng` alone."""
+    """A source of training rows; the rows of a step depend on `rng` alone.
+
+    corpora: the names of those that a core knows once it is trained on these rows.
+    """
+
+    corpora: tuple[str, ...]
 
     def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
         """`count` packed rows."""

@@ -32,9 +32,10 @@ class TorchCore(WireCore):
     """
 
     def __init__(
-        self, decoder: Decoder, wire: Wire, name: str = "candor", sampler: Sampler | None = None
-    ) -> None:
-        super().__init__(wire, name)
+        self, decoder: Decoder, wire: Wire, name: str = "candor", sampler: Sampler | None = None,
+        learnt: Sequence[str] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(wire, name, learnt)
         self._reader = Reader(decoder, wire)
         self._sampler = sampler or TorchSampler(self._reader, wire.end)
 

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
-from core_model.adapter import save_adapter, with_adapter
+from core_model.adapter import CORPORA, learnt, save_adapter, with_adapter
 from core_model.base_files import BaseFiles
 from core_model.decoder import Decoder, DecoderShape
 from core_model.errors import CandorError
@@ -43,6 +43,9 @@ def train(
         decoder.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
     )
     first = _resume(recipe, out, decoder, optimizer)
+    known = {name for task in tasks for name in task.corpora}
+    if recipe.start is not None:
+        known.update(learnt(Path(recipe.start)))
     if first == 0 and (out / "log.jsonl").exists():
         (out / "log.jsonl").unlink()
     with (out / "log.jsonl").open("a", encoding="utf-8") as log:
@@ -60,7 +63,10 @@ def train(
             )
             if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
                 _checkpoint(recipe, out, decoder, optimizer, step + 1)
-                facts = {"recipe": recipe.name, "seed": str(recipe.seed), "steps": str(step + 1)}
+                facts = {
+                    "recipe": recipe.name, "seed": str(recipe.seed), "steps": str(step + 1),
+                    CORPORA: " ".join(sorted(known)),
+                }  # fmt: skip
                 save_adapter(decoder, out, facts)
 
 

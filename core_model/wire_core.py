@@ -26,7 +26,7 @@ from core_model.core import (
     unchecked,
 )
 from core_model.corpora import schema
-from core_model.errors import TextTooLong
+from core_model.errors import TextTooLong, UnknownName
 from core_model.numerals import NumberGuard, TokenTable
 from core_model.prefix_tree import PrefixTree
 from core_model.sampler import ANSWER_LIMIT
@@ -37,10 +37,14 @@ PROMPT_LIMIT = 2048
 
 
 class WireCore(Core):
-    """A core whose engine reads the tokens of a wire format."""
+    """A core whose engine reads the tokens of a wire format.
 
-    def __init__(self, wire: Wire, name: str) -> None:
+    learnt: names of the corpora it was trained on, where that is known; others are refused.
+    """
+
+    def __init__(self, wire: Wire, name: str, learnt: Sequence[str] | None = None) -> None:
         self.name = name
+        self._learnt = learnt
         self._wire = wire
         self._number_tokens = TokenTable.of(wire.tokenizer)
 
@@ -159,6 +163,12 @@ class WireCore(Core):
     # --- their parts ----------------------------------------------------------------------------
 
     def _prompt(self, conditional: Conditional) -> list[int]:
+        asked = conditional.corpus
+        if self._learnt is not None and asked in corpora.known() and asked not in self._learnt:
+            raise UnknownName(
+                f"This core has not learnt '{asked}'. It knows {', '.join(self._learnt)}. "
+                "Ask the data (--method data), or train it with scripts/train."
+            )
         tokens = self._wire.prompt(_document_first(conditional))
         if len(tokens) > PROMPT_LIMIT:
             raise TextTooLong(

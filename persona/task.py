@@ -28,6 +28,8 @@ REPLY_SHARE = 0.5
 class DialogueTask:
     """Composed dialogues of the training wordings, mixed with replayed general chat."""
 
+    corpora: tuple[str, ...] = ()
+
     def __init__(self, wire: Wire, general: str | None = None, general_share: float = 0.12) -> None:
         self._wire = wire
         self._values = corpus_values("train")

@@ -63,7 +63,10 @@ READS: list[tuple[str, Query]] = [
         "kin: father & mother; child",
         Draw("kin", (Fork((Step("father"), Step("mother"))), Step("child"))),
     ),
-    ("a & b^-1 & c~d | e=1", Draw(None, (Fork((Step("a"), Step("b", True), Step("c", False, "d"))),), bindings(e="1"))),
+    (
+        "a & b^-1 & c~d | e=1",
+        Draw(None, (Fork((Step("a"), Step("b", True), Step("c", False, "d"))),), bindings(e="1")),
+    ),
     ("H(a, b | c=d)", Entropy(None, ("a", "b"), bindings(c="d"))),
     ("I(a, b; c, d | e=f)", MutualInformation(None, ("a", "b"), ("c", "d"), bindings(e="f"))),
     ("x: corr(a, b | c=d)", Correlation("x", "a", "b", bindings(c="d"))),

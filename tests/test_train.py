@@ -36,6 +36,7 @@ class KilledAt:
     """A task that is killed when it makes its rows for the n-th time."""
 
     def __init__(self, task: Task, calls: int) -> None:
+        self.corpora = task.corpora
         self._task = task
         self._left = calls
 

@@ -122,6 +122,8 @@ def decoder(rank: int = 0, seed: int = 0, first_trained: int = 0, spread: float 
 class WordTask:
     """The word for the day given sky and wind: exact targets at every node of the words' tree."""
 
+    corpora = ("weather",)
+
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._tree = PrefixTree.build([wire.answer(word) for word in toy.WORDS])
@@ -141,6 +143,8 @@ class WordTask:
 
 class SkyTask:
     """The sky given the wind."""
+
+    corpora = ("weather",)
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire

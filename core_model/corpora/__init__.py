@@ -35,11 +35,18 @@ def _safety() -> Corpus:
     return Safety()
 
 
+def _kin() -> Corpus:
+    from core_model.corpora.kin import Kin
+
+    return Kin()
+
+
 _MAKERS: dict[str, Callable[[], Corpus]] = {
     "names": _names,
     "places": _places,
     "speeches": _speeches,
     "safety": _safety,
+    "kin": _kin,
 }
 _REGISTERED: dict[str, Corpus] = {}
 

@@ -36,6 +36,8 @@ def consensus_gap(ways: Tensor) -> Tensor:
 class OrderTask:
     """A closed variable given two labels or more of a record, in several random orders."""
 
+    corpora: tuple[str, ...] = ()
+
     def __init__(self, wire: Wire, names: Sequence[str]) -> None:
         self._wire = wire
         self._records = {}
@@ -52,8 +54,9 @@ class OrderTask:
         schema = corpora.schema(name)
         records = self._records[name]
         record = records[int(rng.integers(len(records)))]
-        closed = [v.name for v in schema.variables if v.kind == "closed"]
-        asked, *others = (str(v) for v in rng.permutation(closed))
+        asked = str(rng.choice([v.name for v in schema.variables if v.kind == "closed"]))
+        others = [v.name for v in schema.variables if v.kind != "open" and v.name != asked]
+        others = [str(name) for name in rng.permutation(others)]
         known = others[: int(rng.integers(2, min(MOST_KNOWN, len(others)) + 1))]
         tree = PrefixTree.build(
             [self._wire.answer(value) for value in schema.variable(asked).values]

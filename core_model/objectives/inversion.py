@@ -38,6 +38,8 @@ def bayes_gap(read: Tensor, written: Tensor, prior: Tensor) -> Tensor:
 class InversionTask:
     """A closed label of a record's document, over the true value and random others."""
 
+    corpora: tuple[str, ...] = ()
+
     def __init__(
         self, wire: Wire, corpus: str, variable: str, candidates: int = 8, words: int = 0
     ) -> None:

@@ -31,6 +31,8 @@ class PresenceTask:
     corpora: names of corpora whose records have labels; none of a long text is used.
     """
 
+    corpora: tuple[str, ...] = ()
+
     def __init__(self, wire: Wire, names: Sequence[str]) -> None:
         self._wire = wire
         self._records = {}

@@ -42,6 +42,8 @@ class ChainTask:
     Families are those of training; countries are all, since only the core's own answers are used.
     """
 
+    corpora: tuple[str, ...] = ()
+
     def __init__(self, wire: Wire, kin_share: float = 0.5) -> None:
         self._wire = wire
         self._kin_share = kin_share

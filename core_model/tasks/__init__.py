@@ -3,8 +3,10 @@
 Each task draws random rows; one row packs one known part with several questions about it.
 """
 
+from core_model.tasks.kin import KinTask
 from core_model.tasks.names import NamesTask
+from core_model.tasks.places import PlacesTask
 from core_model.tasks.safety import SafetyTask
 from core_model.tasks.speeches import SpeechesTask
 
-__all__ = ["NamesTask", "SafetyTask", "SpeechesTask"]
+__all__ = ["KinTask", "NamesTask", "PlacesTask", "SafetyTask", "SpeechesTask"]

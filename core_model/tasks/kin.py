@@ -26,6 +26,8 @@ TWO_PARENTS = "father & mother; child"
 class KinTask:
     """Rows of generated families that are not held out."""
 
+    corpora: tuple[str, ...] = ("kin",)
+
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._closed = ClosedAnswers(wire, PEOPLE)

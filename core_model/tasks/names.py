@@ -23,6 +23,8 @@ YEARS_A_ROW = 3
 class NamesTask:
     """Rows about names: `name` given year and sex, its priors, and sex and year given a name."""
 
+    corpora: tuple[str, ...] = ("names",)
+
     def __init__(self, wire: Wire, names_a_prompt: int = NAMES_A_PROMPT) -> None:
         corpus = corpora.load("names")
         assert isinstance(corpus, Names)

@@ -26,6 +26,7 @@ class NetworksTask:
 
     def __init__(self, wire: Wire, names: Sequence[str] = (*TRAINING, *HELD_OUT)) -> None:
         self._wire = wire
+        self.corpora = tuple(names)
         self._networks: list[Network] = []
         for name in names:
             network = corpora.load(name)

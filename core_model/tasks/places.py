@@ -25,6 +25,8 @@ PRIOR_SHARE = 0.02
 class PlacesTask:
     """Rows of ten questions, each about a country of its own."""
 
+    corpora: tuple[str, ...] = ("places",)
+
     def __init__(self, wire: Wire) -> None:
         corpus = corpora.load("places")
         records = refuse_held_out(corpus, corpus.records("train"))

@@ -38,6 +38,8 @@ class SafetyTask:
     Raises StorageError when that file or the scored replies can't be read.
     """
 
+    corpora: tuple[str, ...] = ("safety",)
+
     def __init__(self, wire: Wire, benign: str | None = None) -> None:
         corpus = corpora.load("safety")
         self._wire = wire

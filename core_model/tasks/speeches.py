@@ -23,6 +23,8 @@ YEAR_KERNEL_YEARS = 4.0
 class SpeechesTask:
     """Rows about passages: labels read off them, passages from labels, labels from labels."""
 
+    corpora: tuple[str, ...] = ("speeches",)
+
     def __init__(self, wire: Wire, teacher: str | None = None, teacher_share: float = 0.5) -> None:
         corpus = corpora.load("speeches")
         assert isinstance(corpus, Speeches)

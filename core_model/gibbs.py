@@ -1,0 +1,48 @@
+"""Gibbs sampling over the graph of variables: several unknowns, resampled one at a time.
+
+Each sweep draws every unknown variable from p(v | all others, given). Where the conditionals are
+those of one joint distribution, the states come to follow it (Geman and Geman 1984); where they
+are not, the sampler still has a limit, and how far that lies from the ancestral route's joint
+tells how well the conditionals agree (a dependency network, Heckerman et al. 2000).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from core_model.core import Check, Conditional, Core, unchecked
+from core_model.errors import InvalidQuery
+from core_model.notation import Binding
+
+SWEEPS = 20
+
+
+def gibbs(
+    core: Core, corpus: str, unknown: Sequence[str], given: Sequence[Binding], n: int,
+    rng: np.random.Generator, sweeps: int = SWEEPS, check: Check = unchecked,
+) -> list[tuple[str, ...]]:  # fmt: skip
+    """n states of the unknown variables, in their order, each from a chain of its own.
+
+    Chains begin with every variable drawn as if no other were unknown, so that nothing but the
+    sweeps relates them. Those that stand at the same place are drawn in one call. Raises
+    InvalidQuery without an unknown variable.
+    """
+    if not unknown:
+        raise InvalidQuery("Gibbs sampling needs at least one unknown variable.")
+    columns = [core.sample_of(Conditional(corpus, v, tuple(given)), n, rng, check) for v in unknown]
+    states = [list(state) for state in zip(*columns, strict=True)]
+    for _ in range(sweeps if len(unknown) > 1 else 0):
+        for place in rng.permutation(len(unknown)):
+            others = [tuple(s[:place] + s[place + 1 :]) for s in states]
+            names = [v for i, v in enumerate(unknown) if i != place]
+            drawn = {}
+            for values, count in Counter(others).items():
+                known = (*given, *map(Binding, names, values))
+                conditional = Conditional(corpus, unknown[place], known)
+                drawn[values] = iter(core.sample_of(conditional, count, rng, check))
+            for state, values in zip(states, others, strict=True):
+                state[place] = next(drawn[values])
+    return [tuple(state) for state in states]

@@ -1,0 +1,178 @@
+"""Laws of the objectives: nothing where relations agree, something where not, and less by training.
+
+Log-probabilities come from the toy core's written-down tables, and from a small model trained here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from core_model.core import Conditional, Core
+from core_model.likelihood import batches, row_losses
+from core_model.notation import Binding
+from core_model.objectives import OrderTask, PresenceTask
+from core_model.objectives.conditioning import consensus_gap
+from core_model.objectives.inversion import bayes_gap
+from core_model.objectives.transitivity import mixture_gap
+from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
+from tests import tiny, toy
+
+
+@pytest.fixture
+def core() -> Iterator[Core]:
+    with toy.registered(*toy.all_toys()) as made:
+        yield made
+
+
+def log_p(core: Core, variable: str, answers: list[str], **known: str) -> Tensor:
+    given = tuple(Binding(name, value) for name, value in known.items())
+    found = core.log_prob_of(Conditional("weather", variable, given), answers)
+    return torch.from_numpy(found).clamp(min=-60)
+
+
+SKIES, WINDS = list(toy.SKY), ["0", "10", "20"]
+
+
+def inversion(core: Core) -> tuple[Callable[..., Tensor], list[Tensor]]:
+    text = "A day like any other; nobody looked up."
+    written = torch.cat([log_p(core, "text", [text], sky=sky) for sky in SKIES])
+    return bayes_gap, [log_p(core, "sky", SKIES, text=text), written, log_p(core, "sky", SKIES)]
+
+
+def tower(core: Core) -> tuple[Callable[..., Tensor], list[Tensor]]:
+    then = torch.stack([log_p(core, "wind", WINDS, sky=sky) for sky in SKIES])
+    return mixture_gap, [log_p(core, "sky", SKIES), then, log_p(core, "wind", WINDS)]
+
+
+def orders(core: Core) -> tuple[Callable[..., Tensor], list[Tensor]]:
+    one = log_p(core, "wind", WINDS, sky="cloudy", word="grey")
+    other = log_p(core, "wind", WINDS, word="grey", sky="cloudy")
+    return consensus_gap, [torch.stack([one, other])]
+
+
+LAWS = pytest.mark.parametrize("law", [inversion, tower, orders])
+
+
+@LAWS
+def test_a_core_that_agrees_has_no_gap(law: Callable[..., object], core: Core) -> None:
+    gap, parts = law(core)  # type: ignore[misc]
+    assert float(gap(*parts)) == pytest.approx(0.0, abs=1e-9)
+
+
+@LAWS
+def test_a_gap_is_positive_and_training_closes_it(law: Callable[..., object], core: Core) -> None:
+    """Log-probabilities that were pushed apart come to agree again by descent on the gap."""
+    gap, parts = law(core)  # type: ignore[misc]
+    torch.manual_seed(0)
+    pushed = [(part + torch.randn_like(part)).requires_grad_() for part in parts]
+    before = float(gap(*pushed).detach())
+    assert before > 0.02
+    optimizer = torch.optim.Adam(pushed, lr=0.05)
+    for _ in range(300):
+        optimizer.zero_grad()
+        gap(*pushed).backward()
+        optimizer.step()
+    assert float(gap(*pushed).detach()) < 0.02 * before
+
+
+def test_the_target_of_a_mixture_is_not_trained_by_it() -> None:
+    between, then, once = torch.randn(3), torch.randn(3, 4), torch.randn(4)
+    for part in (between, then, once):
+        part.requires_grad_()
+    mixture_gap(between, then, once).backward()
+    assert between.grad is None
+    assert then.grad is None
+    assert once.grad is not None
+
+
+def test_the_prior_of_an_inversion_is_not_trained_by_it() -> None:
+    parts = [torch.randn(4).requires_grad_() for _ in range(3)]
+    bayes_gap(*parts).backward()
+    assert parts[2].grad is None
+    assert parts[0].grad is not None
+
+
+def test_another_prior_moves_the_reversal_as_bayes_says() -> None:
+    written, prior = torch.randn(4, dtype=torch.float64), torch.randn(4, dtype=torch.float64)
+    posterior = torch.log_softmax(written + prior, dim=0)
+    shift = torch.randn(4, dtype=torch.float64)
+    assert float(bayes_gap(posterior + shift, written, prior + shift)) == pytest.approx(
+        0.0, abs=1e-9
+    )
+    assert float(bayes_gap(posterior, written, prior + shift)) > 1e-3
+
+
+# --- in packed rows -----------------------------------------------------------------------------
+
+
+def test_scored_answers_have_the_log_probabilities_of_separate_rows(core: Core) -> None:
+    """Prompts that share a beginning and answers that share theirs are read once, as if alone."""
+    wire, decoder = tiny.wire(), tiny.decoder()
+    answers = list(toy.WORDS)
+    prompts = [wire.prompt(Conditional("weather", "word", (Binding("sky", sky),))) for sky in SKIES]
+    builder = RowBuilder()
+    tree = PrefixTree.build([wire.answer(answer) for answer in answers])
+    places = [builder.score(tree, builder.prompt(prompt)) for prompt in prompts]
+    seen: list[Tensor] = []
+
+    def keep(found: Tensor) -> Tensor:
+        seen.append(found.detach())
+        return found.sum() * 0
+
+    packed = builder.build(keep)
+    assert len(packed.tokens) < sum(map(len, prompts)) + 2 * sum(map(len, wire_answers(answers)))
+    (batch,) = batches([packed])
+    row_losses(decoder, batch, wire.silent)
+    for prompt, place in zip(prompts, places, strict=True):
+        alone = [-one(decoder, prompt, wire.answer(answer)) for answer in answers]
+        assert seen[0][place].tolist() == pytest.approx(alone, abs=1e-4)
+
+
+def wire_answers(answers: list[str]) -> list[list[int]]:
+    return [tiny.wire().answer(answer) for answer in answers]
+
+
+def one(decoder: torch.nn.Module, prompt: list[int], answer: list[int]) -> float:
+    """-log p(answer | prompt), nats, of a row of its own."""
+    builder = RowBuilder()
+    builder.answer(answer, builder.extend(prompt))
+    (batch,) = batches([builder.build()])
+    return float(row_losses(decoder, batch, tiny.wire().silent)[0])  # type: ignore[arg-type]
+
+
+def test_rows_with_and_without_an_objective_share_a_batch(core: Core) -> None:
+    decoder, wire = tiny.decoder(), tiny.wire()
+    plain = tiny.WordTask(wire).row("clear", "10")
+    related = OrderTask(wire, ["weather"]).rows(np.random.default_rng(0), 1)[0]
+    together = [plain, related, plain]
+    (batch,) = batches(together)
+    losses = row_losses(decoder, batch, wire.silent)
+    for row, loss in zip(together, losses.tolist(), strict=True):
+        (alone,) = batches([row])
+        assert float(row_losses(decoder, alone, wire.silent)[0]) == pytest.approx(loss, abs=1e-4)
+    assert float(losses[1]) > 0
+
+
+@pytest.mark.parametrize("task", [OrderTask, PresenceTask])
+def test_training_a_model_closes_its_gap(task: type[OrderTask], core: Core) -> None:
+    wire = tiny.wire()
+    decoder = tiny.decoder(rank=8, seed=1)
+    source = task(wire, ["weather"])
+
+    def gap(rows: list[PackedRow]) -> Tensor:
+        return torch.cat([row_losses(decoder, batch, wire.silent) for batch in batches(rows)])
+
+    seen = source.rows(np.random.default_rng(0), 30)
+    before = float(gap(seen).mean().detach())
+    optimizer = torch.optim.AdamW(decoder.parameters(), lr=3e-3)
+    for step in range(40):
+        optimizer.zero_grad()
+        gap(source.rows(np.random.default_rng(step + 1), 6)).mean().backward()
+        optimizer.step()
+    assert before > 0.01
+    assert float(gap(seen).mean().detach()) < 0.5 * before
