@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from core_model import notation
 from core_model.corpora import schema
-from core_model.errors import CandorError
+from core_model.errors import CandorError, InvalidQuery
 from core_model.graph import Variable
 from core_model.notation import Binding, Draw
 
@@ -285,6 +285,11 @@ class Core(ABC):
         mass = min(float(p.sum()), 1.0)
         return Distribution(printed, method, listing, mass, value, error, n).top(top)
 
+    def asked(self, query: Draw, data: str | None = None, top: int | None = None) -> Distribution:
+        """What the core says of a chain asked as one question; raises what `at_once` raises."""
+        found = self.distribution_of(at_once(query, data), top)
+        return replace(found, query=notation.format(query), method="asked")
+
     def _sample_each(
         self, step: PlannedStep, states: Sequence[State], rng: np.random.Generator
     ) -> list[State]:
@@ -447,13 +452,24 @@ def is_joint(query: Draw) -> bool:
 
 
 def at_once(query: Draw, data: str | None = None) -> Conditional:
-    """A whole draw as one question: the core states itself what a chain works out step by step.
+    """A whole chain as one question: the core states itself what is else worked out step by step.
 
-    Raises what `plan` raises, and InvalidQuery for a draw of several variables.
+    Raises what `plan` raises, and InvalidQuery for what is no chain, ends in several variables, or
+    has conditions beside the text it reads: in one question they can't be told apart from it.
     """
     steps = plan(query, data)
-    schema(steps[0].conditional.corpus).asked(notation.format_steps(query.steps))
-    return replace(steps[0].conditional, variable=notation.format_steps(query.steps))
+    if len(query.steps) == 1:
+        raise InvalidQuery("Only a chain of relations is asked as one question: 'a; b'.")
+    first = steps[0].conditional
+    corpus = schema(first.corpus)
+    question = notation.format_steps(query.steps)
+    corpus.asked(question)
+    if corpus.document and query.given and steps[0].variable.of is None:
+        raise InvalidQuery(
+            "Asked as one question, a chain knows nothing but its data. Leave out what stands "
+            "behind '|', or use --method exact."
+        )
+    return replace(first, variable=question)
 
 
 def plan(query: Draw, data: str | None = None) -> list[PlannedStep]:

@@ -100,6 +100,20 @@ def test_a_measure_as_json(core: Core, query: str) -> None:
     json.dumps(out)
 
 
+def test_a_chain_asked_as_one_question_is_what_the_core_states(core: Core) -> None:
+    """The toy core's statement is its mixture; the method says how it was had."""
+    query = "speeches: party; year"
+    asked = run_query(core, query, "The Union must be preserved", 5, "asked")
+    exact = run_query(core, query, "The Union must be preserved", 5)
+    assert asked["method"] == "asked"
+    for one, other in zip(asked["answers"], exact["answers"], strict=True):
+        assert (one["value"], pytest.approx(one["probability"])) == (
+            other["value"],
+            other["probability"],
+        )
+    assert asked["query"] == exact["query"]
+
+
 def test_a_measure_that_cannot_be_enumerated_is_sampled(core: Core) -> None:
     out = run_query(core, "speeches: I(author; text)")
     assert [estimate["method"] for estimate in out["estimates"]] == ["sampled"]
@@ -108,7 +122,9 @@ def test_a_measure_that_cannot_be_enumerated_is_sampled(core: Core) -> None:
 @pytest.mark.parametrize(
     ("query", "options", "says"),
     [
-        ("names: name", {"method": "asked"}, "asked is not available for this core yet"),
+        ("names: sex", {"method": "asked", "data": "Emma"}, "Only a chain"),
+        ("names: H(sex)", {"method": "asked"}, "states no measures itself"),
+        ("speeches: party; year | medium=spoken", {"method": "asked"}, "nothing but its data"),
         ("names: name", {"method": "guess"}, "Unknown method 'guess'"),
         ("names: name", {"top": 0}, "Between 1 and 1000"),
         ("names: name", {"top": 5000}, "Between 1 and 1000"),
@@ -121,7 +137,7 @@ def test_a_measure_that_cannot_be_enumerated_is_sampled(core: Core) -> None:
         ("H(name)", {}, "Which corpus?"),
         ("names: ", {}, "stops at character"),
         ("names: name | year=", {}, "character"),
-        ("places: capital", {}, "Unknown corpus"),
+        ("planets: moons", {}, "Unknown corpus"),
         ("names: auther", {}, "auther"),
         ("names: H(name)", {"data": "Emma"}, "reads no data"),
         ("names: name", {"data": "Emma"}, "both the data and what is asked"),

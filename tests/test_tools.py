@@ -395,7 +395,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("sample", {"corpus": "names", "variable": "name", "given": "year"}, "'given' is wrong"),
     ("sample", {"corpus": "names", "variable": "name", "given": {"year": None}}, "given.year"),
     ("sample", {"corpus": "names", "variable": "name", "given": {"year": []}}, "given.year"),
-    ("sample", {"corpus": "places", "variable": "name"}, "Unknown corpus 'places'"),
+    ("sample", {"corpus": "planets", "variable": "name"}, "Unknown corpus 'planets'"),
     ("sample", {"corpus": "names", "variable": "nmae"}, "Did you mean 'name'"),
     ("sample", {"corpus": "names", "variable": "na me"}, "na me"),
     ("sample", {"corpus": "names", "variable": "name", "given": {"yaer": "1985"}}, "yaer"),

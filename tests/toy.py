@@ -32,6 +32,7 @@ from core_model.core import (
 from core_model.corpora.base import Corpus, Record, Split
 from core_model.errors import CandorError, EmptySupport
 from core_model.graph import Schema, Variable
+from core_model.notation import Draw
 from core_model.numerals import NUMBER
 
 DIALOGUE = "dialogue"
@@ -105,7 +106,7 @@ class ToyCore(Core):
         return [values[place] for place in rng.choice(len(values), size=n, p=p / p.sum())]
 
     def distribution_of(self, conditional: Conditional, top: int | None = None) -> Distribution:
-        refuse_open(self._schema(conditional.corpus).variable(conditional.variable))
+        refuse_open(self._schema(conditional.corpus).asked(conditional.variable))
         bindings = notation.format_bindings(conditional.given)
         query = f"{conditional.corpus}: {conditional.variable}"
         query += f" | {bindings}" if bindings else ""
@@ -145,7 +146,15 @@ class ToyCore(Core):
         return self.corpora[name]
 
     def _weights(self, conditional: Conditional) -> dict[str, float]:
-        """Unnormalised p(answer, given) by answer. Raises EmptySupport where all are 0."""
+        """Unnormalised p(answer, given) by answer. Raises EmptySupport where all are 0.
+
+        A chain asked as one question is answered by its mixture.
+        """
+        if ";" in conditional.variable:
+            chain = notation.parse(f"{conditional.corpus}: {conditional.variable}")
+            assert isinstance(chain, Draw)
+            (read,) = conditional.given
+            return {a.value: a.probability for a in self.distribution(chain, read.value).answers}
         corpus = self._corpus(conditional.corpus)
         names = corpus.schema.names
         asked = names.index(conditional.variable)

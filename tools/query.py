@@ -7,7 +7,7 @@ A draw gives `{"query", "answers": [{"value", "probability"}…], "listed_mass",
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from core_model.errors import CandorError, InvalidQuery
 from core_model.notation import Draw
 from tools import distributions, joint, measures, summaries
 from tools.joint import NoSuchMethod
-from tools.registry import ContextMethod
 
+Method = Literal["exact", "sampled", "asked", "data", "all"]
 MOST_LISTED = 1000
 
 
@@ -30,17 +30,13 @@ def run_query(
     method: str = "exact",
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Answer a query by one method ("exact", "sampled", "data") or by "all" it has.
+    """Answer a query by one method ("exact", "sampled", "asked", "data") or by "all" it has.
 
     data: what the first relation reads; top: how many answers to list, of free text how many to
     draw. Free text, asked exactly, is sampled. With "all" the first distribution stands at the
     top and every one under "methods". Raises CandorError, one line, on all that cannot be.
     """
-    if method == "asked":
-        raise CandorError(
-            "The method asked is not available for this core yet. Use exact, sampled, data or all."
-        )
-    chosen = next((m for m in get_args(ContextMethod) if m == method), None)
+    chosen = next((m for m in get_args(Method) if m == method), None)
     if chosen is None:
         raise CandorError(
             f"Unknown method '{method[:40]}'. There are: exact, sampled, asked, data, all."
@@ -58,6 +54,8 @@ def run_query(
         if chosen == "all":
             body["methods"] = [distribution_json(each) for each in found]
     else:
+        if chosen == "asked":
+            raise NoSuchMethod("The core states no measures itself yet. Use exact or sampled.")
         if data is not None:
             raise InvalidQuery("A measure reads no data: give what is known after '|'.")
         try:
@@ -75,10 +73,15 @@ def draws(
     query: Draw,
     data: str | None,
     top: int | None,
-    method: ContextMethod,
+    method: Method,
     rng: np.random.Generator,
 ) -> list[Distribution]:
-    """Distributions of a draw by one method or all it has, the core's first."""
+    """Distributions of a draw by one method or all it has, the core's first.
+
+    asked: a chain as one question.
+    """
+    if method == "asked":
+        return [core.asked(query, data, _listed(query, data, top))]
     if method == "data":
         return [distributions.counted(query, data).top(_listed(query, data, top))]
     kind = distributions.answer_kind(query, data)
