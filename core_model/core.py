@@ -431,6 +431,11 @@ def plan(query: Draw, data: str | None = None) -> list[PlannedStep]:
         )
         conditional = Conditional(query.corpus, answer, given)
         if index == 0 and data is not None:
+            if not reads:
+                raise CandorError(
+                    f"{query.corpus} has no document and reads no data: "
+                    "give what is known after '|'."
+                )
             if reads == answer:
                 raise CandorError(f"'{answer}' is both the data and what is asked.")
             conditional = conditional.bind(corpus.spelled(Binding(reads, data)))
