@@ -506,6 +506,11 @@ def plan(query: Draw, data: str | None = None) -> list[PlannedStep]:
             known = tuple(b for b in given if b.variable not in {answer, *reads, *about})
             conditional = Conditional(query.corpus, answer, known)
             if data is not None and (index == 0 or about):
+                if not corpus.document:
+                    raise CandorError(
+                        f"{query.corpus} has no document and reads no data: "
+                        "give what is known after '|'."
+                    )
                 source = part.relation if part.inverse and index == 0 else corpus.document
                 if source == answer:
                     raise CandorError(f"'{answer}' is both the data and what is asked.")

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from core_model import base_files, corpora
+from core_model.adapter import FIRST_CORPORA
 from core_model.core import Conditional
 from core_model.decoder import Decoder, DecoderShape
 from core_model.errors import StorageError
@@ -31,26 +32,27 @@ RIDGE = 0.3
 
 
 def export_core(
-    shape: DecoderShape, weights: Mapping[str, Tensor], vocabulary: Path, wire: Wire, path: Path
-) -> None:
+    shape: DecoderShape, weights: Mapping[str, Tensor], vocabulary: Path, wire: Wire, path: Path,
+    learnt: Sequence[str] = FIRST_CORPORA,
+) -> None:  # fmt: skip
     """Write the core to `path`: a GGUF where it ends so, else a new folder.
 
-    weights: fused and merged. Raises StorageError when the disk fails or something is there.
+    weights: fused and merged. learnt: the corpora the core knows. Raises StorageError when the disk fails or something is there.
     """
     if path.exists():
         raise StorageError(f"{path} is there already. Give another name, or delete it first.")
-    weights = {**weights, "head": quiet_head(shape, weights, wire, known_prompts(wire))}
+    weights = {**weights, "head": quiet_head(shape, weights, wire, _prompts(wire, learnt))}
     if path.suffix == ".gguf":
         export_gguf(shape, weights, vocabulary, "candor", path)
     else:
         _export_folder(shape, weights, vocabulary, path)
 
 
-def known_prompts(wire: Wire) -> list[list[int]]:
+def _prompts(wire: Wire, learnt: Sequence[str]) -> list[list[int]]:
     """Prompts of many kinds: every variable asked alone, and passages with their authors."""
     prompts = [
         wire.prompt(Conditional(corpus, variable.name))
-        for corpus in corpora.known()
+        for corpus in learnt
         for variable in corpora.schema(corpus).variables
     ]
     records = corpora.load("speeches").records("train")

@@ -69,9 +69,10 @@ class Variable:
 class Schema:
     """The variables of a corpus; `document` is the one that a relation reads by default.
 
-    Each variable is also the relation that reads it off the document. `relations` are further
-    ones, such as paraphrase, that turn a document into another. Records that agree in all of
-    `unit` were drawn together, as the passages of one address were; without it each alone.
+    Without a document, "", relations read nothing but what is given. Each variable is also the
+    relation that reads it off the document. `relations` are further ones, such as paraphrase, that
+    turn a document into another. Records that agree in all of `unit` were drawn together, as the
+    passages of one address were; without it each alone.
     """
 
     corpus: str
@@ -190,6 +191,11 @@ class Schema:
         """The variable that a step writes: its own, or the document when it runs backwards."""
         if relation not in self.names:
             raise self._unknown("relation", relation, (*self.names, *self.relations))
+        if inverse and not self.document:
+            raise InvalidQuery(
+                f"{self.corpus} has no document that '{relation}^-1' could answer: "
+                "ask for one of its variables."
+            )
         if inverse and relation == self.document:
             raise InvalidQuery(
                 f"'{relation}' is what {self.corpus} is made of and has no inverse: "

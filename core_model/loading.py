@@ -86,7 +86,8 @@ def export(settings: Settings, path: Path, progress: Progress | None = None) -> 
     report("merging the adapter", 0.2)
     weights = _merged(base, shape, adapter)
     report("writing the core", 0.5)
-    export_core(shape, weights, base.tokenizer, Wire(Tokenizer(base.tokenizer)), path)
+    wire = Wire(Tokenizer(base.tokenizer))
+    export_core(shape, weights, base.tokenizer, wire, path, learnt(adapter))
     report("ready", 1.0)
 
 

@@ -288,3 +288,29 @@ def test_codes_for_correlation() -> None:
         NAMES.variable("sex").code("Female")
     with pytest.raises(InvalidQuery):
         NAMES.variable("year").code("last")
+
+
+CLINIC = Schema("clinic", "", tuple(Variable(n, "closed", ("yes", "no")) for n in ("ill", "cough")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "clinic: cough | ill=yes",
+        "clinic: ill; cough",
+        "clinic: P(ill=yes | cough=no)",
+        "clinic: I(ill; cough)",
+        "clinic: corr(ill, cough)",
+    ],
+)
+def test_a_corpus_needs_no_document(text: str) -> None:
+    CLINIC.check(parse(text))
+
+
+@pytest.mark.parametrize("text", ["clinic: cough^-1", "clinic: ill; cough^-1"])
+def test_without_a_document_nothing_is_inverted(text: str) -> None:
+    with pytest.raises(InvalidQuery) as caught:
+        CLINIC.resolve(parse(text))
+    assert caught.value.message == (
+        "clinic has no document that 'cough^-1' could answer: ask for one of its variables."
+    )

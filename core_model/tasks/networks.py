@@ -13,7 +13,7 @@ import numpy as np
 from core_model import corpora
 from core_model.corpora.networks import HELD_OUT, TRAINING, Network
 from core_model.prefix_tree import PackedRow, RowBuilder
-from core_model.tasks.closed import ClosedAnswers
+from core_model.tasks.closed import ClosedAnswers, Floats
 from core_model.wire import Wire
 
 CHAINS_A_ROW = 2
@@ -67,7 +67,7 @@ class NetworksTask:
 
     def _ask(
         self, builder: RowBuilder, after: int, network: Network, axis: int,
-        left: np.ndarray, rng: np.random.Generator,
+        left: Floats, rng: np.random.Generator,
     ) -> None:  # fmt: skip
         variable = network.schema.variables[axis]
         weights = left.sum(axis=tuple(i for i in range(left.ndim) if i != axis))
