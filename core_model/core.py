@@ -439,7 +439,8 @@ class PlannedStep:
 
     def bind(self, state: State) -> Conditional:
         """The conditional once the answers before it are known; a first step has none."""
-        return self.conditional.bind(*map(Binding, self.reads, state))
+        read = zip(self.reads, state, strict=True)
+        return self.conditional.bind(*(Binding(name, value) for name, value in read))
 
     def behind(self, state: State, answer: str) -> State:
         """What the next relation reads, once this one has answered."""

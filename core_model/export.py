@@ -37,18 +37,19 @@ def export_core(
 ) -> None:  # fmt: skip
     """Write the core to `path`: a GGUF where it ends so, else a new folder.
 
-    weights: fused and merged. learnt: the corpora the core knows. Raises StorageError when the disk fails or something is there.
+    weights: fused and merged. learnt: the corpora the core knows. Raises StorageError when the
+    disk fails or something is there.
     """
     if path.exists():
         raise StorageError(f"{path} is there already. Give another name, or delete it first.")
-    weights = {**weights, "head": quiet_head(shape, weights, wire, _prompts(wire, learnt))}
+    weights = {**weights, "head": quiet_head(shape, weights, wire, known_prompts(wire, learnt))}
     if path.suffix == ".gguf":
         export_gguf(shape, weights, vocabulary, "candor", path)
     else:
         _export_folder(shape, weights, vocabulary, path)
 
 
-def _prompts(wire: Wire, learnt: Sequence[str]) -> list[list[int]]:
+def known_prompts(wire: Wire, learnt: Sequence[str]) -> list[list[int]]:
     """Prompts of many kinds: every variable asked alone, and passages with their authors."""
     prompts = [
         wire.prompt(Conditional(corpus, variable.name))

@@ -179,7 +179,7 @@ def test_a_chain_asked_at_once_is_one_question() -> None:
     )
     assert kin.Kin.schema.asked("father & mother; child").name == "child"
     with pytest.raises(InvalidQuery, match="does not end in one relation"):
-        at_once(draw("kin: father & mother | person=Anna"), TOLD)
+        at_once(draw("kin: sibling; father & mother | person=Anna"), TOLD)
 
 
 # --- one variable at a time ---------------------------------------------------------------------

@@ -30,7 +30,7 @@ PROMPTS = [tiny.wire().prompt(Conditional("weather", name)) for name in ("sky", 
 @pytest.fixture
 def vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The tiny vocabulary, its corpora those of the release: prompts are read as bytes."""
-    monkeypatch.setattr(export, "known_prompts", lambda wire: PROMPTS)
+    monkeypatch.setattr(export, "known_prompts", lambda wire, learnt: PROMPTS)
     return tiny.write_vocabulary(tmp_path / "vocab.json")
 
 

@@ -276,8 +276,8 @@ def test_a_relation_reads_only_what_is_given(lawn: Network) -> None:
         (step,) = plan(query("cancer: wet_grass | rain=Yes"))
         first, second = plan(query("cancer: rain; wet_grass | sprinkler=on"))
     assert step.conditional.given == (Binding("rain", "yes"),)
-    assert second.bind("no").given == (Binding("sprinkler", "on"), Binding("rain", "no"))
-    assert first.bind(None).variable == "rain"
+    assert second.bind(("no",)).given == (Binding("sprinkler", "on"), Binding("rain", "no"))
+    assert first.bind(()).variable == "rain"
 
 
 def test_a_chain_is_its_mixture(lawn: Network) -> None:

@@ -12,11 +12,11 @@ import pytest
 import torch
 from scipy import stats
 
-from core_model import reader
+from core_model import notation, reader
 from core_model.core import Conditional
 from core_model.decoder import Decoder
-from core_model.errors import CandorError
-from core_model.notation import Binding
+from core_model.errors import CandorError, UnknownName
+from core_model.notation import Binding, Draw
 from core_model.numerals import numbers_in
 from core_model.torch_core import TorchCore
 from core_model.wire_core import PROMPT_LIMIT
@@ -287,6 +287,25 @@ def test_a_text_that_is_too_long_is_refused(core: TorchCore) -> None:
 
 
 # --- pieces and writing -------------------------------------------------------------------------
+
+
+def test_a_corpus_that_was_not_learnt_is_refused_and_says_what_is_known() -> None:
+    core = TorchCore(tiny.decoder().eval(), tiny.wire(), learnt=("names",))
+    with pytest.raises(UnknownName, match="has not learnt 'weather'"):
+        core.distribution_of(Conditional("weather", "sky"))
+    knows = TorchCore(tiny.decoder().eval(), tiny.wire(), learnt=("names", "weather"))
+    assert knows.distribution_of(Conditional("weather", "sky")).listed_mass == pytest.approx(1.0)
+
+
+def test_a_chain_asked_as_one_question_is_a_distribution_of_its_own(core: TorchCore) -> None:
+    query = notation.parse("weather: sky; wind")
+    assert isinstance(query, Draw)
+    found = core.asked(query, "A grey day.")
+    assert found.method == "asked"
+    assert {answer.value for answer in found.answers} == {"0", "10", "20"}
+    assert found.listed_mass == pytest.approx(1.0)
+    mixture = core.distribution(query, "A grey day.")
+    assert found.answers != mixture.answers
 
 
 def test_a_choice_is_the_softmax_of_its_pieces(core: TorchCore) -> None:
