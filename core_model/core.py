@@ -36,6 +36,8 @@ CHAIN_SAMPLES = 64
 """Draws along a chain, where what lies between its steps can't be listed."""
 SEARCHED = 8
 """States of a chain whose most probable answers are looked for."""
+LEFT_OUT = 1e-5
+"""Mass of the lightest states of a chain, in all, that its next step is not asked about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +220,7 @@ class Core(ABC):
             states = self._states(steps[:-1], rng)
             p = states.mean @ self._given_each(states, steps[-1], answers)
         with np.errstate(divide="ignore"):
-            return np.log(p)
+            return np.asarray(np.log(p), np.float64)
 
     def sample(
         self, query: Draw, n: int, rng: np.random.Generator, data: str | None = None
@@ -305,6 +307,7 @@ class Core(ABC):
         rng = np.random.default_rng(0) if rng is None else rng
         rows: list[dict[State, float]] = [{(): 1.0}]
         for step in steps:
+            rows = [_without_lightest(row) for row in rows]
             if step.is_listed:
                 reached = dict.fromkeys(state for row in rows for state in row)
                 tables = {s: self.distribution_of(step.bind(s)).answers for s in reached}
@@ -321,8 +324,15 @@ class Core(ABC):
     def _given_each(
         self, states: _States, step: PlannedStep, answers: Sequence[str]
     ) -> NDArray[np.float64]:
-        """(n_states, n_answers) p(answer | state)."""
-        return np.exp([self.log_prob_of(step.bind(state), answers) for state in states.values])
+        """(n_states, n_answers) p(answer | state); 0 of the lightest states."""
+        kept = _without_lightest(dict(zip(states.values, states.mean, strict=True)))
+        nothing = np.full(len(answers), -np.inf)
+        return np.exp(
+            [
+                self.log_prob_of(step.bind(state), answers) if state in kept else nothing
+                for state in states.values
+            ]
+        )
 
 
 State = tuple[str, ...]
@@ -359,6 +369,13 @@ def _passed(
         for answer in tables[state]:
             following[step.behind(state, answer.value)] += weight * answer.probability
     return following
+
+
+def _without_lightest(row: dict[State, float]) -> dict[State, float]:
+    """The states but the lightest ones, `LEFT_OUT` of the mass together."""
+    order = sorted(row, key=row.__getitem__)
+    reached = np.cumsum([row[state] for state in order])
+    return {state: row[state] for state in order[int((reached <= LEFT_OUT).sum()) :]}
 
 
 def _drawn(row: Mapping[State, float], point: float) -> State:

@@ -86,7 +86,8 @@ def row_losses(decoder: Decoder, batch: Batch, silent: Sequence[int] = ()) -> Te
     if not any(batch.scored):
         return losses
     # Targets stand row by row.
-    of_row = surprise.split(torch.bincount(batch.target_row, minlength=len(batch.rows)).tolist())
+    counts = torch.bincount(batch.target_row, minlength=len(batch.rows))
+    of_row = torch.split(surprise, counts.tolist())
     return losses + torch.stack(
         [
             torch.zeros(()) if scored is None else scored.objective(log_p_of(scored, -nats))

@@ -287,9 +287,9 @@ class RowBuilder:
                 index_of[node] = self.extend([int(token[0])], index_of[parent])
         first = len(self._paths)
         self._paths += [[] for _ in tree.order]
-        for node in np.flatnonzero(leaf):
-            for answer in tree.order[tree.low[node] : tree.high[node]]:
-                self._paths[first + int(answer)] = paths[node]
+        for end in np.flatnonzero(leaf):
+            for answer in tree.order[tree.low[end] : tree.high[end]]:
+                self._paths[first + int(answer)] = paths[end]
         return slice(first, len(self._paths))
 
     def _add(self, nodes: NDArray[np.int64], tokens: NDArray[np.int64], weights: Floats) -> None:

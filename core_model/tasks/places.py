@@ -81,7 +81,7 @@ class PlacesTask:
             backwards = rng.random() < 0.6
             read = first if backwards else self._document
             at, question = (self._document, f"{first}^-1") if backwards else (first, first)
-            weights = np.zeros(len(self._closed[read].values))
+            weights: Floats = np.zeros(len(self._closed[read].values))
             weights[self._codes[read][country]] = 1.0
             weights, may = self._passed(weights, read, at)
             for _ in range(1 if rng.random() < 0.6 else 2):
@@ -98,17 +98,13 @@ class PlacesTask:
         """p(asked) by the mixture over p(read), and whether no held-out country takes part."""
         countries = np.bincount(self._codes[read], minlength=len(weights))
         shares = (weights / np.maximum(countries, 1))[self._codes[read]]
-        passed: NDArray[np.float64] = np.bincount(
-            self._codes[asked], shares, len(self._closed[asked].values)
-        )
-        return passed, bool(self._in_chains[shares > 0].all())
+        passed = np.bincount(self._codes[asked], shares, len(self._closed[asked].values))
+        return passed.astype(np.float64), bool(self._in_chains[shares > 0].all())
 
     def _shares(self, variable: str, fits: NDArray[np.bool_]) -> Floats:
         """(n_values,) countries of each value among those that fit."""
-        counted: Floats = np.bincount(
-            self._codes[variable][fits], minlength=len(self._closed[variable].values)
-        ).astype(float)
-        return counted
+        values = len(self._closed[variable].values)
+        return np.bincount(self._codes[variable][fits], minlength=values).astype(np.float64)
 
     def _ask(
         self, builder: RowBuilder, after: int, question: str, variable: str, weights: Floats,
