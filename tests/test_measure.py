@@ -20,6 +20,8 @@ from core_model.corpora.base import Record, Split
 from core_model.errors import CandorError, StorageError, UnknownName
 from core_model.measures import classical, figures, report, result, timing
 from core_model.measures.attribution import attribution, medians, surprise
+from core_model.measures.conditioning import conditioning
+from core_model.measures.inversion import inversion
 from core_model.measures.names import cells, names
 from core_model.measures.report import Measured, Report
 from core_model.measures.result import Goal, MeasureRow, Options
@@ -269,6 +271,65 @@ def test_attribution_interval_contains_the_value(speeches: ToyCore) -> None:
 def test_attribution_without_held_out_passages_is_one_clear_line() -> None:
     with registered(toy.speeches()) as core, pytest.raises(CandorError, match="no held-out"):
         attribution(core, QUICK)
+
+
+class Believing(ToyCore):
+    """Answers from its tables, but its posteriors of labels are flattened or sharpened.
+
+    Which of both is decided by what happens to be known last.
+    """
+
+    def log_prob_of(self, conditional: Conditional, answers: Sequence[str]) -> NDArray[np.float64]:
+        found = super().log_prob_of(conditional, answers)
+        known = [binding.variable for binding in conditional.given]
+        variable = corpora.schema(conditional.corpus).variable(conditional.variable)
+        if not known or variable.kind != "closed":
+            return found
+        power = 3.0 if known[-1] in ("text", "year") else 0.3
+        whole = power * super().log_prob_of(conditional, variable.values)
+        return np.asarray(power * found - np.logaddexp.reduce(whole), np.float64)
+
+
+def test_a_core_that_agrees_with_itself_has_no_gap(speeches: ToyCore) -> None:
+    with corpora.register(toy.names()):
+        core = ToyCore(*speeches.corpora.values(), toy.names())
+        rows = by_name(inversion(core, QUICK)) | by_name(conditioning(core, QUICK))
+    for name in ("inversion gap", "order SD", "presence leak", "two routes"):
+        assert rows[name].value == pytest.approx(0.0, abs=1e-9)
+    read, reversed_ = rows["inversion gap"].guard.values()
+    assert read == pytest.approx(reversed_)
+    assert read < rows["reversed NLL"].baselines["knowing nothing"] == pytest.approx(math.log(5))
+
+
+def test_a_core_that_contradicts_itself_has_gaps(speeches: ToyCore) -> None:
+    with corpora.register(toy.names()):
+        core = Believing(*speeches.corpora.values(), toy.names())
+        rows = by_name(inversion(core, QUICK)) | by_name(conditioning(core, QUICK))
+    assert rows["inversion gap"].value > 0.1
+    assert rows["presence leak"].value > 0.001
+    assert rows["presence leak"].guard["largest"] >= rows["presence leak"].value
+
+
+class Ordered(ToyCore):
+    """A little less sure of everything where the medium is known last."""
+
+    def log_prob_of(self, conditional: Conditional, answers: Sequence[str]) -> NDArray[np.float64]:
+        last = conditional.given[-1].variable if conditional.given else ""
+        return super().log_prob_of(conditional, answers) - 0.3 * (last == "medium")
+
+
+def test_the_order_of_what_is_known_is_measured(speeches: ToyCore) -> None:
+    with corpora.register(toy.names()):
+        core = Ordered(*speeches.corpora.values(), toy.names())
+        row = by_name(conditioning(core, QUICK))["order SD"]
+    assert 0 < row.value <= 0.15  # the SD of one value among 0 and 0.3, at most
+
+
+def test_agreement_without_held_out_passages_is_one_clear_line() -> None:
+    with registered(toy.speeches()) as core:
+        for measure in (inversion, conditioning):
+            with pytest.raises(CandorError, match="no held-out"):
+                measure(core, QUICK)
 
 
 def test_median_of_a_posterior_over_unordered_years() -> None:

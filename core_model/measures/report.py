@@ -12,6 +12,8 @@ from typing import Any
 from core_model.core import Core
 from core_model.errors import StorageError
 from core_model.measures.attribution import attribution
+from core_model.measures.conditioning import conditioning
+from core_model.measures.inversion import inversion
 from core_model.measures.names import names
 from core_model.measures.result import Goal, MeasureRow, Options
 from core_model.measures.safety import safety
@@ -21,6 +23,8 @@ Measure = Callable[[Core, Options], list[MeasureRow]]
 MEASURES: dict[str, Measure] = {
     "names": names,
     "attribution": attribution,
+    "inversion": inversion,
+    "conditioning": conditioning,
     "safety": safety,
     "time": timing,
 }
