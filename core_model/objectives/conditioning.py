@@ -24,6 +24,8 @@ from core_model.wire import Wire
 
 ORDERS = 3
 MOST_KNOWN = 5
+MOST_VALUES = 50
+"""Variables of more are not asked: each order reads the whole tree of the values."""
 
 
 def consensus_gap(ways: Tensor) -> Tensor:
@@ -54,10 +56,10 @@ class OrderTask:
         schema = corpora.schema(name)
         records = self._records[name]
         record = records[int(rng.integers(len(records)))]
-        asked = str(rng.choice([v.name for v in schema.variables if v.kind == "closed"]))
-        others = [v.name for v in schema.variables if v.kind != "open" and v.name != asked]
-        others = [str(name) for name in rng.permutation(others)]
-        known = others[: int(rng.integers(2, min(MOST_KNOWN, len(others)) + 1))]
+        short = [v for v in schema.variables if v.name in record.values and v.kind != "open"]
+        asked = str(rng.choice([v.name for v in short if 1 < len(v.values) <= MOST_VALUES]))
+        others = [str(v) for v in rng.permutation([v.name for v in short if v.name != asked])]
+        known = others[: int(rng.integers(2, max(2, min(MOST_KNOWN, len(others))) + 1))]
         tree = PrefixTree.build(
             [self._wire.answer(value) for value in schema.variable(asked).values]
         )
