@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core_model import notation
+from core_model import notation, priors
 from core_model.corpora import schema
 from core_model.errors import CandorError, InvalidQuery
 from core_model.graph import Variable
@@ -241,12 +241,15 @@ class Core(ABC):
     ) -> Distribution:
         """Distribution of the last step's answer.
 
-        One step: exact. A chain: the mixture Σ_s p(s) p(answer | s), as in `log_prob`. Over drawn
+        One step: exact, also under a prior that the query states. A chain: the mixture
+        Σ_s p(s) p(answer | s), as in `log_prob`. Over drawn
         states its entropy is corrected for their number by the jackknife. Of an enumerable answer
         the candidates are the most probable ones of the `SEARCHED` heaviest states and some drawn
         along the chain, each scored in every state; its entropy is the mean of -log p of the
         drawn ones, with their number as `n`.
         """
+        if any(binding.variable == priors.NAME for binding in query.given):
+            return self._under_prior(query, data, top)
         steps = plan(query, data)
         printed = notation.format(query)
         if len(steps) == 1:
@@ -286,6 +289,24 @@ class Core(ABC):
         method: Method = "sampled" if states.n else "exact"
         mass = min(float(p.sum()), 1.0)
         return Distribution(printed, method, listing, mass, value, error, n).top(top)
+
+    def _under_prior(self, query: Draw, data: str | None, top: int | None) -> Distribution:
+        """The distribution of one closed variable under a prior that the query states, exact."""
+        if data is None:
+            raise InvalidQuery("A prior is weighed against data: give them with --data.")
+        corpus = schema(query.corpus or "")
+        query = corpus.resolve(query)
+        bare, stated = priors.split(query)
+        (read,), (unread,) = plan(bare, data), plan(bare)
+        values = read.variable.values
+        shares = priors.read(stated or "", corpus, read.variable)
+        p = priors.weighed(
+            np.exp(self.log_prob_of(read.bind(()), values)),
+            np.exp(self.log_prob_of(unread.bind(()), values)),
+            np.array([shares.get(value, 0.0) for value in values]),
+        )
+        table = dict(zip(values, p.tolist(), strict=True))
+        return from_weights(notation.format(query), "exact", table, 0).top(top)
 
     def asked(self, query: Draw, data: str | None = None, top: int | None = None) -> Distribution:
         """What the core says of a chain asked as one question; raises what `at_once` raises."""
@@ -472,13 +493,19 @@ def is_joint(query: Draw) -> bool:
 def at_once(query: Draw, data: str | None = None) -> Conditional:
     """A whole chain as one question: the core states itself what is else worked out step by step.
 
-    Raises what `plan` raises, and InvalidQuery for what is no chain, ends in several variables, or
-    has conditions beside the text it reads: in one question they can't be told apart from it.
+    A prior that the query states is stated to the core. Raises what `plan` raises, and InvalidQuery
+    for what is no chain, ends in several variables, or has conditions beside the text it reads: in
+    one question they can't be told apart from it.
     """
+    query, prior = priors.split(query)
     steps = plan(query, data)
-    if len(query.steps) == 1:
-        raise InvalidQuery("Only a chain of relations is asked as one question: 'a; b'.")
     first = steps[0].conditional
+    if prior is not None:
+        return first.bind(Binding(priors.NAME, prior))
+    if len(query.steps) == 1:
+        raise InvalidQuery(
+            "Only a chain of relations, 'a; b', or what has a prior is asked as one question."
+        )
     corpus = schema(first.corpus)
     question = notation.format_steps(query.steps)
     corpus.asked(question)
@@ -505,6 +532,8 @@ def plan(query: Draw, data: str | None = None) -> list[PlannedStep]:
     corpus = schema(query.corpus)
     checked = corpus.resolve(query)
     assert isinstance(checked, Draw)
+    if any(binding.variable == priors.NAME for binding in checked.given):
+        raise InvalidQuery("A prior is weighed exactly. Use --method exact.")
     steps: list[PlannedStep] = []
     given = checked.given
     previous: tuple[Variable, ...] = ()

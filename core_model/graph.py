@@ -8,10 +8,12 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
+from typing import Literal
 
+from core_model import priors
 from core_model.errors import InvalidQuery, UnknownName
 from core_model.notation import (
+    AnyQuery,
     Binding,
     Correlation,
     Draw,
@@ -24,7 +26,6 @@ from core_model.notation import (
 )
 
 Kind = Literal["closed", "enumerable", "open"]
-AnyQuery = TypeVar("AnyQuery", bound=Query)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +125,15 @@ class Schema:
         initials ("FDR") and a plural ("Republicans") are understood. Raises UnknownName for an
         ambiguous value, naming the candidates, and whatever `check` raises.
         """
+        query, prior = priors.split(query)
         self._check_shape(query)
         spelled = {"given": tuple(map(self.spelled, query.given))}
         if isinstance(query, Probability):
             spelled["event"] = tuple(map(self.spelled, query.event))
-        return replace(query, **spelled)  # type: ignore[arg-type]
+        resolved = replace(query, **spelled)  # type: ignore[arg-type]
+        if prior is not None and isinstance(resolved, Draw):
+            return priors.stated_in(resolved, prior, self)  # type: ignore[return-value]
+        return resolved
 
     def spelled(self, binding: Binding) -> Binding:
         """The binding in the corpus's own spelling. Raises UnknownName."""

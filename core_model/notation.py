@@ -21,6 +21,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 from lark import Lark, Token, Transformer, UnexpectedInput, UnexpectedToken, v_args
 
@@ -29,6 +30,7 @@ from core_model.notation_errors import ESCAPES, UNSEEN, escape, explained, point
 
 __all__ = [
     "MAX_LENGTH",
+    "AnyQuery",
     "Binding",
     "Correlation",
     "Draw",
@@ -171,6 +173,7 @@ class Correlation:
 
 Measure = Probability | Entropy | MutualInformation | Correlation
 Query = Draw | Measure
+AnyQuery = TypeVar("AnyQuery", bound=Query)
 
 
 def _require_names(*names: str | None) -> None:

@@ -114,6 +114,16 @@ def test_a_chain_asked_as_one_question_is_what_the_core_states(core: Core) -> No
     assert asked["query"] == exact["query"]
 
 
+def test_a_prior_is_stated_in_the_query(core: Core) -> None:
+    query = 'speeches: author | prior="lincoln 50%, reagan 50%"'
+    found = run_query(core, query, "The Union must be preserved")
+    assert found["query"] == ('speeches: author | prior="Abraham Lincoln 50%, Ronald Reagan 50%"')
+    assert [answer["value"] for answer in found["answers"]] == ["Abraham Lincoln", "Ronald Reagan"]
+    for method in ("sampled", "data"):
+        with pytest.raises(CandorError, match="--method exact"):
+            run_query(core, query, "The Union must be preserved", method=method)
+
+
 def test_a_measure_that_cannot_be_enumerated_is_sampled(core: Core) -> None:
     out = run_query(core, "speeches: I(author; text)")
     assert [estimate["method"] for estimate in out["estimates"]] == ["sampled"]

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from core_model import notation
+from core_model import notation, priors
 from core_model.core import (
     Core,
     Distribution,
@@ -19,7 +19,6 @@ from core_model.core import (
     jackknife,
     plan,
 )
-from core_model.corpora import schema
 from core_model.errors import CandorError, EmptySupport
 from core_model.graph import Kind
 from core_model.notation import Binding, Draw, Step
@@ -119,8 +118,8 @@ def entropy(found: Distribution) -> Estimate:
 
 def answer_kind(query: Draw, data: str | None = None) -> Kind:
     """The kind of the variable that the query's last step answers."""
-    last = plan(query, data)[-1].conditional
-    return schema(last.corpus).variable(last.variable).kind
+    bare, _ = priors.split(query)
+    return plan(bare, data)[-1].variable.kind
 
 
 def draw(corpus: str, variable: str, given: Sequence[Binding]) -> Draw:

@@ -17,8 +17,8 @@ from core_model import notation
 from core_model.core import Conditional, Core
 from core_model.corpora import load, schema
 from core_model.errors import CandorError, EmptySupport, InvalidQuery
-from core_model.graph import AnyQuery, Variable
-from core_model.notation import Binding, Query
+from core_model.graph import Variable
+from core_model.notation import AnyQuery, Binding, Query
 
 Values = tuple[str, ...]
 Given = tuple[Binding, ...]

@@ -7,7 +7,16 @@ from core_model.tasks.kin import KinTask
 from core_model.tasks.names import NamesTask
 from core_model.tasks.networks import NetworksTask
 from core_model.tasks.places import PlacesTask
+from core_model.tasks.priors import PriorTask
 from core_model.tasks.safety import SafetyTask
 from core_model.tasks.speeches import SpeechesTask
 
-__all__ = ["KinTask", "NamesTask", "NetworksTask", "PlacesTask", "SafetyTask", "SpeechesTask"]
+__all__ = [
+    "KinTask",
+    "NamesTask",
+    "NetworksTask",
+    "PlacesTask",
+    "PriorTask",
+    "SafetyTask",
+    "SpeechesTask",
+]

@@ -1,0 +1,84 @@
+"""A prior that a query states: `author | prior="Abraham Lincoln 60%, Barack Obama 40%"`.
+
+It stands in the place of what the core holds of the answer before it reads the data, d:
+
+    p(v | d, known, π) ∝ p(v | d, known) π(v) / p(v | known)
+
+Values that it does not name are impossible. Shares are weights on any scale.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core_model.errors import InvalidQuery
+from core_model.notation import AnyQuery, Binding, Draw, Step
+
+if TYPE_CHECKING:
+    from core_model.graph import Schema, Variable
+
+NAME = "prior"
+FORM = f'{NAME}="VALUE 60%, OTHER VALUE 40%"'
+_SHARE = re.compile(r"(?P<value>.*\S)\s+(?P<share>\d+(?:\.\d+)?|\.\d+)\s*%?")
+
+
+def split(query: AnyQuery) -> tuple[AnyQuery, str | None]:
+    """The query without its prior, and the prior as it is written; measures have none."""
+    if not isinstance(query, Draw):
+        return query, None
+    given = tuple(binding for binding in query.given if binding.variable != NAME)
+    stated = next((b.value for b in query.given if b.variable == NAME), None)
+    return replace(query, given=given), stated
+
+
+def read(text: str, schema: Schema, variable: Variable) -> dict[str, float]:
+    """The share of each value, summing to one; raises InvalidQuery and UnknownName."""
+    shares: dict[str, float] = {}
+    for part in text.split(","):
+        found = _SHARE.fullmatch(part.strip())
+        if found is None:
+            raise InvalidQuery(
+                f"The prior's part '{part.strip()[:40]}' has no value and share. Write {FORM}."
+            )
+        value = schema.spelled(Binding(variable.name, found["value"])).value
+        if value in shares:
+            raise InvalidQuery(f"The prior names '{value}' twice: name it once.")
+        shares[value] = float(found["share"])
+    total = sum(shares.values())
+    if total <= 0:
+        raise InvalidQuery(f"The prior gives nothing a share above 0. Write {FORM}.")
+    return {value: share / total for value, share in shares.items()}
+
+
+def written(shares: Mapping[str, float]) -> str:
+    """The prior as it stands in a query, in percent."""
+    return ", ".join(f"{value} {100 * share:.3g}%" for value, share in shares.items())
+
+
+def stated_in(query: Draw, text: str, schema: Schema) -> Draw:
+    """The query with a prior, in the corpus's spelling; InvalidQuery where it has no place."""
+    step = query.steps[0]
+    if len(query.steps) > 1 or not isinstance(step, Step) or step.inverse:
+        raise InvalidQuery("A prior belongs to one relation that is read off data, asked alone.")
+    variable = schema.variable(step.relation)
+    if variable.kind != "closed":
+        raise InvalidQuery(f"A prior lists values, and '{variable.name}' is not a closed list.")
+    spelled = written(read(text, schema, variable))
+    return replace(query, given=(*query.given, Binding(NAME, spelled)))
+
+
+def weighed(
+    posterior: NDArray[np.float64], own: NDArray[np.float64], stated: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(n,) the posterior under the stated prior in place of the core's own, all (n,)."""
+    ratio = np.divide(stated, own, out=np.zeros_like(stated), where=own > 0)
+    product = posterior * ratio
+    if not product.sum() > 0:
+        raise InvalidQuery("The core holds all that the prior names for impossible here.")
+    return np.asarray(product / product.sum(), np.float64)

@@ -1,0 +1,121 @@
+"""A prior that a query states moves the posterior as Bayes' law says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core_model import notation, priors
+from core_model.core import Conditional, Core, at_once
+from core_model.corpora import schema
+from core_model.errors import CandorError, InvalidQuery, UnknownName
+from core_model.notation import Binding, Draw
+from core_model.tasks import PriorTask
+from tests import tiny, toy
+from tests.test_tasks import questions
+
+TEXT = "A day like any other; nobody looked up."
+
+
+@pytest.fixture
+def core() -> Iterator[Core]:
+    with toy.registered(*toy.all_toys()) as made:
+        yield made
+
+
+def draw(text: str) -> Draw:
+    query = notation.parse(text)
+    assert isinstance(query, Draw)
+    return query
+
+
+def under(core: Core, prior: str) -> dict[str, float]:
+    found = core.distribution(draw(f'weather: sky | prior="{prior}"'), TEXT)
+    assert found.method == "exact"
+    assert found.listed_mass == pytest.approx(1.0)
+    return {answer.value: answer.probability for answer in found.answers}
+
+
+@given(st.floats(0.01, 0.99))
+def test_the_posterior_is_likelihood_times_the_stated_prior(share: float) -> None:
+    with toy.registered(*toy.all_toys()) as core:
+        found = under(core, f"clear {share:.6f}, cloudy {1 - share:.6f}")
+    product = {sky: toy.TEXT[sky][TEXT] * p for sky, p in (("clear", share), ("cloudy", 1 - share))}
+    for sky, weight in product.items():
+        assert found[sky] == pytest.approx(weight / sum(product.values()), abs=1e-3)
+
+
+def test_the_cores_own_prior_changes_nothing(core: Core) -> None:
+    own = priors.written(toy.SKY)
+    plain = core.distribution(draw("weather: sky"), TEXT)
+    assert under(core, own) == pytest.approx({a.value: a.probability for a in plain.answers})
+
+
+def test_what_a_prior_leaves_out_is_impossible(core: Core) -> None:
+    assert under(core, "Clear 3") == {"clear": 1.0}
+
+
+def test_a_prior_is_spelled_as_the_corpus_spells(core: Core) -> None:
+    query = schema("speeches").resolve(draw('speeches: author | prior="lincoln 3, reagan 1"'))
+    assert query.given == (Binding("prior", "Abraham Lincoln 75%, Ronald Reagan 25%"),)
+    assert notation.parse(notation.format(query)) == query
+    again = schema("speeches").resolve(query)
+    assert again == query
+
+
+@pytest.mark.parametrize(
+    ("query", "data", "error", "says"),
+    [
+        ('weather: sky | prior="clear"', TEXT, InvalidQuery, "no value and share"),
+        ('weather: sky | prior="clear 1, clear 2"', TEXT, InvalidQuery, "twice"),
+        ('weather: sky | prior="clear 0"', TEXT, InvalidQuery, "above 0"),
+        ('weather: sky | prior="green 1"', TEXT, UnknownName, "green"),
+        ('weather: sky | prior="clear 1"', None, InvalidQuery, "--data"),
+        ('weather: word | prior="calm 1"', TEXT, InvalidQuery, "not a closed list"),
+        ('weather: sky; wind | prior="clear 1"', TEXT, InvalidQuery, "asked alone"),
+        ('weather: sky & wind | prior="clear 1"', TEXT, InvalidQuery, "asked alone"),
+        ('weather: sky^-1 | prior="clear 1"', "clear", InvalidQuery, "asked alone"),
+    ],
+)
+def test_a_prior_without_a_place_is_one_clear_line(
+    core: Core, query: str, data: str | None, error: type[CandorError], says: str
+) -> None:
+    with pytest.raises(error, match=says) as refused:
+        core.distribution(draw(query), data)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_prior_is_not_sampled_but_can_be_stated_to_the_core(core: Core) -> None:
+    query = draw('weather: sky | prior="clear 80%, cloudy 20%"')
+    with pytest.raises(InvalidQuery, match="--method exact"):
+        core.sample(query, 1, np.random.default_rng(0), TEXT)
+    assert at_once(query, TEXT) == Conditional(
+        "weather", "sky", (Binding("text", TEXT), Binding("prior", "clear 80%, cloudy 20%"))
+    )
+
+
+def test_labels_are_as_frequent_as_the_priors_of_their_rows_say() -> None:
+    """Of the values that were stated at about 30%, about 30% are true, and so of every share."""
+    with toy.registered(*toy.all_toys()):
+        wind = toy.weather().schema.variable("wind")
+        first = {value: tiny.wire().answer(value)[0] for value in wind.values}
+        rows = PriorTask(tiny.wire(), "weather", "wind").rows(np.random.default_rng(0), 500)
+        stated, is_true = [], []
+        for known, asked, target in (question for row in rows for question in questions(row)):
+            assert (asked, set(known)) == ("wind", {"text", "prior"})
+            shares = priors.read(known["prior"], toy.weather().schema, wind)
+            (true,) = target
+            assert true in {first[value] for value in shares}
+            for value, share in shares.items():
+                stated.append(share)
+                is_true.append(first[value] == true)
+    bins = np.digitize(stated, [0.2, 0.4, 0.6, 0.8])
+    for place in range(5):
+        here = bins == place
+        expected = np.array(stated)[here]
+        error = np.sqrt((expected * (1 - expected)).sum()) / here.sum()
+        assert abs(np.mean(np.array(is_true)[here]) - expected.mean()) < 4 * error
