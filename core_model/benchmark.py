@@ -33,7 +33,6 @@ from core_model import corpora
 from core_model.base import resolve_base
 from core_model.base_files import BaseFiles
 from core_model.config import Settings
-from core_model.core import Conditional
 from core_model.corpora import schema
 from core_model.corpora.names import FIRST_YEAR, Names
 from core_model.decoder import Decoder
@@ -44,6 +43,7 @@ from core_model.loading import load_embedded, merged_weights
 from core_model.measure import chosen
 from core_model.notation import Binding
 from core_model.openvino_sampler import MODEL, OpenVinoSampler
+from core_model.planning import Conditional
 from core_model.prefix_tree import PrefixTree
 from core_model.remote_core import RemoteCore
 from core_model.sampler import Sampler, TorchSampler
@@ -293,7 +293,7 @@ import time
 begun = time.monotonic()
 import numpy as np
 from core_model.config import Settings
-from core_model.core import Conditional
+from core_model.planning import Conditional
 from core_model.loading import load_embedded
 core = load_embedded(Settings.from_environment())
 core.log_prob_of(Conditional("names", "sex"), ["male"])

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from core_model import base_files, corpora
 from core_model.adapter import FIRST_CORPORA
-from core_model.core import Conditional
 from core_model.decoder import Decoder, DecoderShape
 from core_model.errors import StorageError
 from core_model.gguf_export import CONTEXT_TOKENS, export_gguf, spelled
 from core_model.notation import Binding
+from core_model.planning import Conditional
 from core_model.wire import Wire
 
 PASSAGES = 10

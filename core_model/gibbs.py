@@ -13,9 +13,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from core_model.core import Check, Conditional, Core, unchecked
+from core_model.core import Check, Core, unchecked
 from core_model.errors import InvalidQuery
 from core_model.notation import Binding
+from core_model.planning import Conditional
 
 SWEEPS = 20
 

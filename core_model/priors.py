@@ -14,9 +14,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from core_model.errors import InvalidQuery
 from core_model.notation import AnyQuery, Binding, Draw, Step
 
@@ -71,14 +68,3 @@ def stated_in(query: Draw, text: str, schema: Schema) -> Draw:
         raise InvalidQuery(f"A prior lists values, and '{variable.name}' is not a closed list.")
     spelled = written(read(text, schema, variable))
     return replace(query, given=(*query.given, Binding(NAME, spelled)))
-
-
-def weighed(
-    posterior: NDArray[np.float64], own: NDArray[np.float64], stated: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """(n,) the posterior under the stated prior in place of the core's own, all (n,)."""
-    ratio = np.divide(stated, own, out=np.zeros_like(stated), where=own > 0)
-    product = posterior * ratio
-    if not product.sum() > 0:
-        raise InvalidQuery("The core holds all that the prior names for impossible here.")
-    return np.asarray(product / product.sum(), np.float64)

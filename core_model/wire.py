@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from core_model.core import Conditional
 from core_model.errors import CandorError
+from core_model.planning import Conditional
 from core_model.tokenizer import Tokenizer
 
 MARK_NAMES = {

@@ -19,7 +19,6 @@ from core_model import corpora, notation
 from core_model.core import (
     Answer,
     Check,
-    Conditional,
     Core,
     Distribution,
     refuse_open,
@@ -28,6 +27,7 @@ from core_model.core import (
 from core_model.corpora import schema
 from core_model.errors import TextTooLong, UnknownName
 from core_model.numerals import NumberGuard, TokenTable
+from core_model.planning import Conditional
 from core_model.prefix_tree import PrefixTree
 from core_model.sampler import ANSWER_LIMIT
 from core_model.search import Found

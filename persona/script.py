@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core_model.core import Conditional
 from core_model.notation import Binding
+from core_model.planning import Conditional
 
 CORPUS = "dialogue"
 KEPT_TURNS = 2

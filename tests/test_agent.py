@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from core_model import notation
-from core_model.core import Conditional, Interruptible
+from core_model.core import Interruptible
 from core_model.errors import EngineError, TextTooLong, ToolError
 from core_model.notation import Binding, Draw
 from core_model.numerals import numbers_in
+from core_model.planning import Conditional
 from persona.agent import REFUSAL, Agent, _numbers, _said
 from persona.events import (
     ActionChosen,

@@ -13,18 +13,16 @@ from numpy.typing import NDArray
 from core_model import notation
 from core_model.core import (
     Check,
-    Conditional,
     Core,
     Distribution,
-    at_once,
     from_weights,
-    plan,
     unchecked,
 )
 from core_model.corpora import kin
 from core_model.errors import CandorError, InvalidQuery
 from core_model.gibbs import gibbs
 from core_model.notation import Binding, Draw
+from core_model.planning import Conditional, at_once, plan
 from core_model.tasks.kin import two_parents
 from tests import toy
 

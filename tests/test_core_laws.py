@@ -14,7 +14,6 @@ from scipy import stats
 from core_model import corpora, notation
 from core_model.core import (
     CHAIN_SAMPLES,
-    Conditional,
     Core,
     Distribution,
     from_weights,
@@ -22,6 +21,7 @@ from core_model.core import (
 )
 from core_model.errors import CandorError, EmptySupport, InvalidQuery, UnknownName
 from core_model.notation import Binding, Correlation, Draw, Entropy, MutualInformation, Probability
+from core_model.planning import Conditional
 from tests import toy
 from tools import distributions, joint, measures
 

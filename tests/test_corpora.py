@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from core_model import corpora, notation
-from core_model.core import plan
 from core_model.corpora.base import refuse_held_out
 from core_model.errors import HeldOutError
 from core_model.notation import Binding, Draw
+from core_model.planning import plan
 from tools import joint
 
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from core_model.core import Conditional, unchecked
+from core_model.core import unchecked
 from core_model.notation import Binding
 from core_model.numerals import numbers_in
 from core_model.openvino_sampler import OpenVinoSampler
+from core_model.planning import Conditional
 from core_model.remote_core import RemoteCore
 from core_model.sampler import ANSWER_LIMIT, AT_ONCE
 from core_model.torch_core import TorchCore

@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 from core_model import corpora, export, gguf_export
 from core_model.base_files import BaseFiles
 from core_model.config import Settings
-from core_model.core import Conditional
 from core_model.decoder import Decoder, DecoderShape, fused
 from core_model.errors import StorageError
 from core_model.export import export_core, hugging_face, quiet_head
 from core_model.loading import export as export_release
 from core_model.notation import Binding
+from core_model.planning import Conditional
 from core_model.tokenizer import Tokenizer
 from core_model.wire import Wire
 from tests import tiny

@@ -12,11 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from core_model import corpora, loading
-from core_model.adapter import FILE, save_adapter
+from core_model.adapter import CORPORA, FILE, FIRST_CORPORA, learnt, save_adapter
 from core_model.config import Settings
-from core_model.core import Conditional
-from core_model.errors import WeightsError
+from core_model.errors import UnknownName, WeightsError
 from core_model.loading import load_core
+from core_model.planning import Conditional
 from core_model.torch_core import TorchCore
 from tests import tiny, toy
 
@@ -30,7 +30,7 @@ def settings(tmp_path: Path) -> Settings:
     torch.manual_seed(3)
     for parameter in made.parameters():
         parameter.data = 0.1 * torch.randn_like(parameter)
-    save_adapter(made, tmp_path / "adapter", {"recipe": "test"})
+    save_adapter(made, tmp_path / "adapter", {CORPORA: "weather"})
     return Settings(
         cache_dir=tmp_path / "cache",
         data_dir=tmp_path / "data",
@@ -92,7 +92,7 @@ def test_merged_weights_of_another_adapter_are_not_used_and_not_kept(settings: S
     tensors = load_file(settings.adapter / FILE)
     other = tiny.decoder(tiny.RANK)
     other.load_state_dict({name: 2 * tensor.float() for name, tensor in tensors.items()})
-    save_adapter(other, settings.adapter, {})
+    save_adapter(other, settings.adapter, {CORPORA: "weather"})
     assert scores(load_core(settings)) != first
     assert merged(settings) != path
 
@@ -130,3 +130,15 @@ def test_a_missing_adapter_and_one_of_another_kind_are_one_line(settings: Settin
     path.unlink()
     with pytest.raises(WeightsError, match="can't be read"):
         load_core(settings)
+
+
+def test_a_core_knows_the_corpora_that_its_adapter_names(settings: Settings) -> None:
+    assert settings.adapter is not None
+    sky, adapter = Conditional("weather", "sky"), tiny.decoder(rank=2)
+    with toy.registered(*toy.all_toys()):
+        assert loading.load_embedded(settings).distribution_of(sky).answers
+        save_adapter(adapter, settings.adapter, {CORPORA: "names"})
+        with pytest.raises(UnknownName, match="has not learnt 'weather'"):
+            loading.load_embedded(settings).distribution_of(sky)
+    save_adapter(adapter, settings.adapter, {})  # as files were made at first
+    assert learnt(settings.adapter) == FIRST_CORPORA

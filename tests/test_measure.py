@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from core_model import corpora
 from core_model import measure as command
-from core_model.core import Conditional, Core
+from core_model.core import Core
 from core_model.corpora.base import Record, Split
 from core_model.errors import CandorError, StorageError, UnknownName
 from core_model.measures import classical, figures, report, result, timing
@@ -26,6 +26,7 @@ from core_model.measures.names import cells, names
 from core_model.measures.report import Measured, Report
 from core_model.measures.result import Goal, MeasureRow, Options
 from core_model.measures.safety import WORDS, first_words, safety
+from core_model.planning import Conditional
 from tests import toy
 from tests.toy import ToyCorpus
 

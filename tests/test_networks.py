@@ -23,7 +23,6 @@ from scipy.stats import chisquare
 
 from core_model import corpora
 from core_model.base_files import sha256
-from core_model.core import plan
 from core_model.corpora import networks, wheels
 from core_model.corpora.base import Split
 from core_model.corpora.networks import FOLDER, HELD_OUT, TRAINING, WHEEL, Network
@@ -36,6 +35,7 @@ from core_model.errors import (
     UnknownName,
 )
 from core_model.notation import Binding, Draw, parse
+from core_model.planning import plan
 from tests import toy
 from tools import TOOLS
 

@@ -12,13 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from core_model.core import Conditional, Core
+from core_model.core import Core
 from core_model.likelihood import batches, row_losses
 from core_model.notation import Binding
 from core_model.objectives import OrderTask, PresenceTask
 from core_model.objectives.conditioning import consensus_gap
 from core_model.objectives.inversion import bayes_gap
 from core_model.objectives.transitivity import mixture_gap
+from core_model.planning import Conditional
 from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
 from tests import tiny, toy
 

@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 
 from core_model import gguf_conversion, gguf_export, openvino_sampler
 from core_model.base_files import BaseFiles
-from core_model.core import Conditional
 from core_model.decoder import Decoder, DecoderShape, fused
 from core_model.errors import CandorError, WeightsError
 from core_model.openvino_sampler import OpenVinoSampler, prepare
+from core_model.planning import Conditional
 from tests import tiny
 
 WORD = Conditional("weather", "word")

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core_model import notation, priors
-from core_model.core import Conditional, Core, at_once
+from core_model.core import Core
 from core_model.corpora import schema
 from core_model.errors import CandorError, InvalidQuery, UnknownName
 from core_model.notation import Binding, Draw
+from core_model.planning import Conditional, at_once
 from core_model.tasks import PriorTask
 from tests import tiny, toy
 from tests.test_tasks import questions

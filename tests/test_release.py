@@ -10,9 +10,9 @@ import pytest
 from core_model import corpora
 from core_model.base_files import BaseFiles
 from core_model.config import Settings
-from core_model.core import Conditional
 from core_model.loading import load_core
 from core_model.notation import Binding
+from core_model.planning import Conditional
 from core_model.sampler import ANSWER_LIMIT
 from core_model.tokenizer import Tokenizer
 from core_model.torch_core import TorchCore

@@ -10,9 +10,9 @@ import openai
 import pytest
 
 from core_model import remote_core
-from core_model.core import Conditional
 from core_model.errors import EngineError
 from core_model.notation import Binding
+from core_model.planning import Conditional
 from core_model.remote_core import RemoteCore
 from tests import fake_server, tiny, toy
 from tests.fake_server import FakeServer, serving

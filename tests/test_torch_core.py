@@ -13,11 +13,11 @@ import torch
 from scipy import stats
 
 from core_model import notation, reader
-from core_model.core import Conditional
 from core_model.decoder import Decoder
 from core_model.errors import CandorError, UnknownName
 from core_model.notation import Binding, Draw
 from core_model.numerals import numbers_in
+from core_model.planning import Conditional
 from core_model.torch_core import TorchCore
 from core_model.wire_core import PROMPT_LIMIT
 from tests import tiny, toy

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core_model.core import Conditional
 from core_model.errors import CandorError
 from core_model.notation import Binding
+from core_model.planning import Conditional
 from core_model.wire import MARK_NAMES, Segment
 from tests import tiny
 

@@ -17,10 +17,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from core_model.core import Conditional
 from core_model.decoder import Decoder, DecoderShape
 from core_model.likelihood import batches, row_losses
 from core_model.notation import Binding
+from core_model.planning import Conditional
 from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
 from core_model.recipe import Recipe, TaskEntry
 from core_model.tokenizer import Tokenizer

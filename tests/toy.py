@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from core_model import corpora, notation
 from core_model.core import (
     Check,
-    Conditional,
     Core,
     Distribution,
     from_weights,
@@ -34,6 +33,7 @@ from core_model.errors import CandorError, EmptySupport
 from core_model.graph import Schema, Variable
 from core_model.notation import Draw
 from core_model.numerals import NUMBER
+from core_model.planning import Conditional
 
 DIALOGUE = "dialogue"
 

@@ -17,11 +17,11 @@ from core_model.core import (
     entropy_of,
     from_weights,
     jackknife,
-    plan,
 )
 from core_model.errors import CandorError, EmptySupport
 from core_model.graph import Kind
 from core_model.notation import Binding, Draw, Step
+from core_model.planning import plan
 from tools import joint
 from tools.joint import NoSuchMethod
 

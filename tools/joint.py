@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core_model import notation
-from core_model.core import Conditional, Core
+from core_model.core import Core
 from core_model.corpora import load, schema
 from core_model.errors import CandorError, EmptySupport, InvalidQuery
 from core_model.graph import Variable
 from core_model.notation import AnyQuery, Binding, Query
+from core_model.planning import Conditional
 
 Values = tuple[str, ...]
 Given = tuple[Binding, ...]

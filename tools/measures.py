@@ -15,11 +15,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core_model.core import Conditional, Core, Estimate, entropy_error, entropy_of, jackknife
+from core_model.core import (
+    Core,
+    Estimate,
+    entropy_error,
+    entropy_of,
+    jackknife,
+)
 from core_model.corpora import schema
 from core_model.errors import CandorError, EmptySupport
 from core_model.graph import Variable
 from core_model.notation import Correlation, Entropy, Measure, MutualInformation, Probability
+from core_model.planning import Conditional
 from tools import joint
 from tools.joint import NoSuchMethod, Values, corpus_of
 from tools.registry import ContextMethod

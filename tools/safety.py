@@ -7,9 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from core_model import notation
-from core_model.core import Conditional, Core, Estimate
+from core_model.core import Core, Estimate
 from core_model.errors import ToolError
 from core_model.notation import Binding, Draw, Step
+from core_model.planning import Conditional
 from tools import arguments, summaries
 from tools.registry import Arguments, Context, ToolResult, tool
 

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from core_model import corpora
-from core_model.core import Conditional, Core
+from core_model.core import Core
 from core_model.corpora.base import Corpus, Record
 from core_model.errors import CandorError
 from core_model.measures import classical
@@ -23,6 +23,7 @@ from core_model.measures.result import (
     measured,
 )
 from core_model.notation import Binding
+from core_model.planning import Conditional
 
 PASSAGES = 600
 QUICK_PASSAGES = 100

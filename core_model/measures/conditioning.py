@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from core_model import corpora, em
-from core_model.core import Conditional, Core
+from core_model.core import Core
 from core_model.corpora.base import Record
 from core_model.errors import CandorError
 from core_model.measures.attribution import eligible
 from core_model.measures.result import Floats, Goal, MeasureRow, Options, mean_of, measured
 from core_model.notation import Binding, Draw, Fork, Step
+from core_model.planning import Conditional
 
 PASSAGES, QUICK_PASSAGES = 60, 12
 UNLABELLED, QUICK_UNLABELLED = 300, 60

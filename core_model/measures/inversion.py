@@ -8,11 +8,12 @@ import numpy as np
 from tqdm import tqdm
 
 from core_model import corpora
-from core_model.core import Conditional, Core
+from core_model.core import Core
 from core_model.errors import CandorError
 from core_model.measures.attribution import eligible
 from core_model.measures.result import Floats, Goal, MeasureRow, Options, mean_of, measured
 from core_model.notation import Binding
+from core_model.planning import Conditional
 
 PASSAGES, QUICK_PASSAGES = 100, 15
 CANDIDATES = 8

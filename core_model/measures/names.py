@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from core_model import corpora
-from core_model.core import Conditional, Core
+from core_model.core import Core
 from core_model.corpora.base import Corpus
 from core_model.measures.result import (
     Floats,
@@ -22,6 +22,7 @@ from core_model.measures.result import (
     measured,
 )
 from core_model.notation import Binding
+from core_model.planning import Conditional
 
 FIRST_YEAR, LAST_YEAR = 1885, 2015
 QUICK_CELLS = 6

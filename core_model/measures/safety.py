@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from core_model import corpora
-from core_model.core import Conditional, Core
+from core_model.core import Core
 from core_model.corpora.base import Record
 from core_model.errors import CandorError
 from core_model.measures import classical
@@ -26,6 +26,7 @@ from core_model.measures.result import (
     measured,
 )
 from core_model.notation import Binding
+from core_model.planning import Conditional
 
 PAIRS = 600
 QUICK_PAIRS = 60

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from core_model import corpora
-from core_model.core import Conditional
 from core_model.corpora.base import refuse_held_out
 from core_model.notation import Binding
+from core_model.planning import Conditional
 from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
 from core_model.wire import Wire
 

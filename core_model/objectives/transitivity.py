@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from core_model import corpora
-from core_model.core import Conditional, at_once, plan
 from core_model.corpora import kin
 from core_model.corpora.base import refuse_held_out
 from core_model.notation import Binding, Draw, Step
+from core_model.planning import Conditional, at_once, plan
 from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
 from core_model.tasks.kin import SIMPLE
 from core_model.wire import Wire

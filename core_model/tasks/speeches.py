@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core_model import corpora
-from core_model.core import Conditional
 from core_model.corpora.base import Record, refuse_held_out
 from core_model.corpora.speeches import Speeches
 from core_model.notation import Binding
+from core_model.planning import Conditional
 from core_model.prefix_tree import PackedRow, RowBuilder
 from core_model.tasks.closed import ClosedAnswers, Floats
 from core_model.wire import Wire
