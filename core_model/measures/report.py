@@ -15,9 +15,11 @@ from core_model.measures.attribution import attribution
 from core_model.measures.conditioning import conditioning
 from core_model.measures.inversion import inversion
 from core_model.measures.names import names
+from core_model.measures.networks import networks
 from core_model.measures.result import Goal, MeasureRow, Options
 from core_model.measures.safety import safety
 from core_model.measures.timing import timing
+from core_model.measures.transitivity import transitivity
 
 Measure = Callable[[Core, Options], list[MeasureRow]]
 MEASURES: dict[str, Measure] = {
@@ -25,6 +27,8 @@ MEASURES: dict[str, Measure] = {
     "attribution": attribution,
     "inversion": inversion,
     "conditioning": conditioning,
+    "networks": networks,
+    "transitivity": transitivity,
     "safety": safety,
     "time": timing,
 }

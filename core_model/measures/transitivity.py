@@ -1,0 +1,120 @@
+"""The measure `transitivity`: chains asked as one question against their mixtures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from core_model import corpora
+from core_model.core import Core, Distribution
+from core_model.corpora import kin
+from core_model.corpora.places import held_out_compound
+from core_model.measures.result import Goal, MeasureRow, Options, mean_of, measured
+from core_model.notation import Binding, Draw, Step
+from core_model.tasks.kin import SIMPLE
+
+COUNTRIES, QUICK_COUNTRIES = 40, 8
+FAMILIES, QUICK_FAMILIES = 60, 10
+DEPTHS = (2, 3)
+NAMES_OF_A_COUNTRY = ("french", "german", "spanish", "italian", "capital")
+FLOORS = {2: (0.08, 0.03), 3: (0.12, 0.05)}
+ACCURACY = {"places": 0.9, "kin": 0.8}
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A chain of relations, the data that its first one reads, and p(answer) in truth."""
+
+    query: Draw
+    data: str
+    truth: Mapping[str, float]
+
+
+def transitivity(core: Core, options: Options) -> list[MeasureRow]:
+    """What a core states of a chain in one answer against what it works out step by step.
+
+    Items: chains of two and of three relations. `places`: the 40 countries whose chains are held
+    out (`--quick`: 8), from one name of a country to others, as `capital^-1; german`. `kin`: 60
+    held-out families (`--quick`: 10), random relations of a random person that are not certain to
+    be answered by nobody.
+
+    - TV: total variation of the distribution asked as one question and the mixture; mean. The
+      guard is the share of mixtures whose most probable answer is a true one.
+    - accuracy: share of chains asked as one question whose most probable answer is a true one;
+      its guard is the mean probability of true answers, its baseline the mixture's accuracy.
+
+    Intervals resample countries and families.
+    """
+    rows = []
+    for corpus, chains in (("places", _places(options)), ("kin", _kin(options))):
+        found: dict[int, list[tuple[float, bool, bool, float]]] = {depth: [] for depth in DEPTHS}
+        for chain in tqdm(list(chains), desc=f"transitivity, {corpus}", unit="chain", disable=None):
+            once = core.asked(chain.query, chain.data)
+            steps = core.distribution(chain.query, chain.data)
+            found[len(chain.query.steps)].append(
+                (
+                    _distance(once, steps), once.answers[0].value in chain.truth,
+                    steps.answers[0].value in chain.truth,
+                    sum(once.probability_of(answer) for answer in chain.truth),
+                )
+            )  # fmt: skip
+        for depth in DEPTHS:
+            table = np.array(found[depth], float)
+            floor, aim = FLOORS[depth]
+            rows.append(
+                measured(
+                    f"{corpus} TV, depth {depth}", "TV", mean_of(table[:, 0]),
+                    range(len(table)), options, {"mixture accuracy": float(table[:, 2].mean())},
+                    {}, Goal("at most", floor), Goal("at most", aim),
+                )
+            )  # fmt: skip
+        table = np.concatenate([np.array(found[depth], float) for depth in DEPTHS])
+        items = [index for depth in DEPTHS for index in range(len(found[depth]))]
+        rows.append(
+            measured(
+                f"{corpus} chain accuracy", "share", mean_of(table[:, 1]), items, options,
+                {"p(true)": float(table[:, 3].mean())}, {"mixture": float(table[:, 2].mean())},
+                Goal("at least", ACCURACY[corpus]),
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _distance(one: Distribution, other: Distribution) -> float:
+    """Total variation of two whole distributions."""
+    values = {answer.value for answer in (*one.answers, *other.answers)}
+    return sum(abs(one.probability_of(v) - other.probability_of(v)) for v in values) / 2
+
+
+def _places(options: Options) -> Iterator[Chain]:
+    """Of each country one chain of either depth."""
+    corpus = corpora.load("places")
+    document = corpus.schema.document
+    records = [r.values for r in corpus.records("train") if held_out_compound(r.values[document])]
+    rng = options.rng(8)
+    count = min(QUICK_COUNTRIES if options.quick else COUNTRIES, len(records))
+    for place in np.sort(rng.choice(len(records), count, replace=False)):
+        values = records[int(place)]
+        for depth in DEPTHS:
+            first, *others = (str(name) for name in rng.permutation(NAMES_OF_A_COUNTRY)[:depth])
+            steps = (Step(first, inverse=True), *map(Step, others))
+            yield Chain(Draw("places", steps), values[first], {values[others[-1]]: 1.0})
+
+
+def _kin(options: Options) -> Iterator[Chain]:
+    """Of each family one chain of either depth."""
+    rng = options.rng(9)
+    for _ in range(QUICK_FAMILIES if options.quick else FAMILIES):
+        family, text = kin.draw(rng, "held_out")
+        for depth in DEPTHS:
+            while True:
+                person = str(rng.choice(family.people))
+                chain = [str(name) for name in rng.choice(SIMPLE, depth)]
+                truth = family.along(chain, person)
+                if truth.get(kin.NOBODY, 0.0) < 1:
+                    break
+            steps = tuple(map(Step, chain))
+            yield Chain(Draw("kin", steps, (Binding("person", person),)), text, truth)

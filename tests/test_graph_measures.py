@@ -1,0 +1,64 @@
+"""Measures of the graph corpora, on a core that knows them exactly and on ones that don't."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from core_model.measures.networks import networks
+from core_model.measures.result import MeasureRow, Options
+from core_model.measures.transitivity import transitivity
+from core_model.planning import Conditional
+from tests.exact import ExactCore
+
+QUICK = Options(seed=3, quick=True)
+
+
+def by_name(rows: Sequence[MeasureRow]) -> dict[str, MeasureRow]:
+    return {row.name: row for row in rows}
+
+
+def test_a_core_that_knows_all_meets_every_goal_of_transitivity() -> None:
+    rows = by_name(transitivity(ExactCore(), QUICK))
+    for name, row in rows.items():
+        assert row.floor is not None
+        assert row.floor.met(row.value)
+        assert row.value == pytest.approx(1.0 if "accuracy" in name else 0.0, abs=1e-4)
+    assert rows["places chain accuracy"].n == 16
+    assert rows["kin TV, depth 2"].guard["mixture accuracy"] == 1.0
+
+
+def test_a_core_that_states_chains_too_surely_is_found_out() -> None:
+    """Where several answers are possible, its one-step answers lie away from its own mixture."""
+    rows = by_name(transitivity(ExactCore(power=3.0), QUICK))
+    assert rows["kin TV, depth 3"].value > 0.005
+    assert rows["places TV, depth 2"].value == pytest.approx(0.0, abs=1e-4)  # one answer each
+
+
+def test_a_core_that_knows_the_networks_meets_every_goal() -> None:
+    rows = by_name(networks(ExactCore(), QUICK))
+    assert rows["conditional KL, held-out"].value == pytest.approx(0.0, abs=1e-9)
+    assert rows["network order SD"].value == pytest.approx(0.0, abs=1e-9)
+    assert rows["conditional KL, held-out"].baselines["marginal"] > 0.01
+    assert rows["conditional KL, held-out"].guard["exact entropy"] > 0.05
+    gibbs = rows["Gibbs TV"]
+    assert gibbs.value < 3 * gibbs.guard["of exact draws"] + 0.05
+
+
+class Ignorant(ExactCore):
+    """Every value of a variable is as likely as any other."""
+
+    def log_prob_of(self, conditional: Conditional, answers: Sequence[str]) -> NDArray[np.float64]:
+        weights = self._weights(conditional)
+        return np.full(len(answers), -np.log(len(weights)))
+
+
+def test_a_core_that_knows_nothing_of_the_networks_is_far_from_them() -> None:
+    rows = by_name(networks(Ignorant(), QUICK))
+    row = rows["conditional KL, held-out"]
+    assert row.value > 5 * row.baselines["records"]
+    assert row.low is not None and row.high is not None
+    assert row.low <= row.value <= row.high
