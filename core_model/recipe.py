@@ -7,11 +7,13 @@ import inspect
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
 
+from core_model.core import Core
 from core_model.errors import CandorError
 from core_model.prefix_tree import PackedRow
 from core_model.wire import Wire
@@ -27,6 +29,20 @@ class Task(Protocol):
 
     def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
         """`count` packed rows."""
+        ...
+
+
+@runtime_checkable
+class Latent(Protocol):
+    """A task some of whose labels are missing: the E-step of EM fills them in between steps.
+
+    expectations: what the last E-step gave; a checkpoint keeps it.
+    """
+
+    expectations: dict[str, Tensor]
+
+    def expect(self, core: Core, rng: np.random.Generator) -> None:
+        """The E-step: expected labels by the core as it is now."""
         ...
 
 
@@ -76,6 +92,7 @@ class Recipe(BaseModel):
     steps: int = Field(gt=0)
     clip: float = 1.0
     checkpoint_every: int = 25
+    expect_every: int = Field(default=100, gt=0, description="steps between two E-steps")
     tasks: tuple[TaskEntry, ...]
 
     def factor(self, step: int) -> float:

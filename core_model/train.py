@@ -11,7 +11,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -24,25 +24,32 @@ from tqdm import tqdm
 
 from core_model.adapter import CORPORA, learnt, save_adapter, with_adapter
 from core_model.base_files import BaseFiles
+from core_model.core import Core
 from core_model.decoder import Decoder, DecoderShape
 from core_model.errors import CandorError
 from core_model.likelihood import batches, row_losses
 from core_model.loading import compute_dtype
 from core_model.prefix_tree import PackedRow
-from core_model.recipe import Recipe, Task, read_recipe
+from core_model.recipe import Latent, Recipe, Task, read_recipe
 from core_model.tokenizer import Tokenizer
+from core_model.torch_core import TorchCore
 from core_model.wire import Wire
 
 
 def train(
-    recipe: Recipe, decoder: Decoder, tasks: list[Task], out: Path, silent: Sequence[int] = ()
-) -> None:
-    """Run the recipe from the last checkpoint in `out`; each checkpoint saves the adapter."""
+    recipe: Recipe, decoder: Decoder, tasks: list[Task], out: Path, silent: Sequence[int] = (),
+    core: Callable[[], Core] | None = None,
+) -> None:  # fmt: skip
+    """Run the recipe from the last checkpoint in `out`; each checkpoint saves the adapter.
+
+    core: makes one on this decoder as it is now, for tasks with missing labels.
+    """
     out.mkdir(parents=True, exist_ok=True)
     optimizer = torch.optim.AdamW(
         decoder.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
     )
-    first = _resume(recipe, out, decoder, optimizer)
+    latent = {str(n): task for n, task in enumerate(tasks) if isinstance(task, Latent)}
+    first = _resume(recipe, out, decoder, optimizer, latent)
     known = {name for task in tasks for name in task.corpora}
     if recipe.start is not None:
         known.update(learnt(Path(recipe.start)))
@@ -54,6 +61,9 @@ def train(
             begun = time.monotonic()
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * recipe.factor(step)
+            if core is not None and step % recipe.expect_every == 0:
+                for number, task in latent.items():
+                    task.expect(core(), np.random.default_rng([recipe.seed, step, int(number), 1]))
             row = _step(recipe, decoder, tasks, optimizer, step, silent)
             row |= {"seconds": round(time.monotonic() - begun, 3)}
             log.write(json.dumps({"step": step} | row) + "\n")
@@ -62,7 +72,7 @@ def train(
                 " ".join(f"{k}={v['loss']:.3f}" for k, v in row["tasks"].items())
             )
             if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
-                _checkpoint(recipe, out, decoder, optimizer, step + 1)
+                _checkpoint(recipe, out, decoder, optimizer, latent, step + 1)
                 facts = {
                     "recipe": recipe.name, "seed": str(recipe.seed), "steps": str(step + 1),
                     CORPORA: " ".join(sorted(known)),
@@ -108,20 +118,25 @@ def _step(
 
 
 def _checkpoint(
-    recipe: Recipe, out: Path, decoder: Decoder, optimizer: torch.optim.Optimizer, step: int
-) -> None:
+    recipe: Recipe, out: Path, decoder: Decoder, optimizer: torch.optim.Optimizer,
+    latent: Mapping[str, Latent], step: int,
+) -> None:  # fmt: skip
     temporary = out / "checkpoint.new"
     state = {
         "recipe": recipe.model_dump_json(),
         "step": step,
         "parameters": decoder.state_dict(),
         "optimizer": optimizer.state_dict(),
+        "expectations": {number: task.expectations for number, task in latent.items()},
     }
     torch.save(state, temporary)
     temporary.replace(out / "checkpoint.pt")
 
 
-def _resume(recipe: Recipe, out: Path, decoder: Decoder, optimizer: torch.optim.Optimizer) -> int:
+def _resume(
+    recipe: Recipe, out: Path, decoder: Decoder, optimizer: torch.optim.Optimizer,
+    latent: Mapping[str, Latent],
+) -> int:  # fmt: skip
     """Restore the last checkpoint and cut the log back to it; returns the next step.
 
     Raises CandorError where the checkpoint is damaged or of another recipe.
@@ -136,6 +151,8 @@ def _resume(recipe: Recipe, out: Path, decoder: Decoder, optimizer: torch.optim.
         if not other:
             decoder.load_state_dict(state["parameters"])
             optimizer.load_state_dict(state["optimizer"])
+            for number, task in latent.items():
+                task.expectations = state["expectations"][number]
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, UnpicklingError) as error:
         raise CandorError(f"{path} is damaged ({type(error).__name__}). {remedy}") from error
     if other:
@@ -182,7 +199,8 @@ def main(arguments: list[str] | None = None) -> int:
         wire = Wire(Tokenizer(base.tokenizer))
         tasks = [entry.make(wire) for entry in recipe.tasks]
         out = options.out or Path("runs") / recipe.name
-        train(recipe, start_decoder(recipe, base, wire), tasks, out, wire.silent)
+        decoder = start_decoder(recipe, base, wire)
+        train(recipe, decoder, tasks, out, wire.silent, lambda: TorchCore(decoder, wire))
     except CandorError as error:
         print(error.message, file=sys.stderr)
         return 2

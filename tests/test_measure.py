@@ -292,21 +292,25 @@ class Believing(ToyCore):
 
 
 def test_a_core_that_agrees_with_itself_has_no_gap(speeches: ToyCore) -> None:
-    with corpora.register(toy.names()):
-        core = ToyCore(*speeches.corpora.values(), toy.names())
+    with corpora.register(toy.names()), corpora.register(toy.places()):
+        core = ToyCore(*speeches.corpora.values(), toy.names(), toy.places())
         rows = by_name(inversion(core, QUICK)) | by_name(conditioning(core, QUICK))
-    for name in ("inversion gap", "order SD", "presence leak", "two routes"):
-        assert rows[name].value == pytest.approx(0.0, abs=1e-9)
-    read, reversed_ = rows["inversion gap"].guard.values()
-    assert read == pytest.approx(reversed_)
-    assert read < rows["reversed NLL"].baselines["knowing nothing"] == pytest.approx(math.log(5))
+    for name in ("inversion gap, speeches", "inversion gap, places", "prior gap", "wrong direction",
+                 "order SD", "presence leak", "two routes"):  # fmt: skip
+        assert rows[name].value == pytest.approx(0.0, abs=1e-5)
+    row = rows["inversion gap, speeches"]
+    assert row.guard["read NLL"] == pytest.approx(row.guard["reversed NLL"])
+    assert (
+        row.guard["read NLL"] < row.baselines["knowing nothing, NLL"] == pytest.approx(math.log(5))
+    )
 
 
 def test_a_core_that_contradicts_itself_has_gaps(speeches: ToyCore) -> None:
-    with corpora.register(toy.names()):
-        core = Believing(*speeches.corpora.values(), toy.names())
+    with corpora.register(toy.names()), corpora.register(toy.places()):
+        core = Believing(*speeches.corpora.values(), toy.names(), toy.places())
         rows = by_name(inversion(core, QUICK)) | by_name(conditioning(core, QUICK))
-    assert rows["inversion gap"].value > 0.1
+    assert rows["inversion gap, speeches"].value > 0.1
+    assert rows["prior gap"].value > 0.1
     assert rows["presence leak"].value > 0.001
     assert rows["presence leak"].guard["largest"] >= rows["presence leak"].value
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from core_model import corpora, notation
 from core_model.corpora import kin
 from core_model.corpora.networks import HELD_OUT, Network
 from core_model.corpora.places import held_out_compound
 from core_model.notation import Draw
+from core_model.planning import Conditional
 from core_model.prefix_tree import PackedRow
 from core_model.recipe import Task
-from core_model.tasks import KinTask, NetworksTask, PlacesTask
+from core_model.tasks import KinTask, NetworksTask, PlacesTask, TopicTask
 from core_model.tasks.kin import TWO_PARENTS, two_parents
-from tests import tiny
+from tests import tiny, toy
 
 Known = dict[str, str]
 
@@ -144,3 +146,39 @@ def test_a_held_out_network_is_taught_by_its_records() -> None:
     trained = corpora.load("cancer")
     assert isinstance(trained, Network)
     assert np.array_equal(trained.taught, trained.joint)
+
+
+# --- missing labels -----------------------------------------------------------------------------
+
+
+class Sure(toy.ToyCore):
+    """Holds every passage for one about the navy."""
+
+    def log_prob_of(self, conditional: Conditional, answers: Sequence[str]) -> NDArray[np.float64]:
+        p = np.full(len(answers), 1e-6)
+        p[list(answers).index("navy")] = 1.0 if conditional.given else 1 / len(answers)
+        return np.log(p / p.sum() if conditional.given else np.full(len(answers), 1 / len(answers)))
+
+
+def test_topics_are_known_until_they_are_expected() -> None:
+    task = TopicTask(tiny.wire(), pool=20)
+    topics = {
+        r.values["text"]: r.values["topic"]
+        for r in corpora.load("speeches").records("train")
+        if "topic" in r.values
+    }
+
+    def asked(seed: int) -> Iterator[tuple[Known, dict[int, float]]]:
+        for row in task.rows(np.random.default_rng(seed), 60):
+            yield from (
+                (k, t) for k, asked, t in questions(row) if asked == "topic" and "text" in k
+            )
+
+    for given, target in asked(0):
+        assert target == pytest.approx(firsts({topics[given["text"]]: 1.0}))
+    task.expect(Sure(), np.random.default_rng(1))
+    assert len(task.expectations["passages"]) == 20
+    expected = [t for given, t in asked(2) if given["text"] not in topics]
+    assert len(expected) > 5
+    for target in expected:
+        assert target[tiny.wire().answer("navy")[0]] > 0.99

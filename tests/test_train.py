@@ -16,16 +16,20 @@ from numpy.typing import NDArray
 
 from core_model import corpora, teacher
 from core_model.adapter import FILE, read_adapter
+from core_model.core import Core
 from core_model.corpora.base import Corpus, Record, Split, refuse_held_out
 from core_model.corpora.names import FIRST_YEAR, YEARS, Names
 from core_model.corpora.speeches import Speeches
 from core_model.errors import CandorError, HeldOutError
+from core_model.planning import Conditional
 from core_model.prefix_tree import PackedRow
 from core_model.recipe import Recipe, Task, TaskEntry, read_recipe
 from core_model.tasks import NamesTask, SpeechesTask
+from core_model.torch_core import TorchCore
 from core_model.train import train
+from core_model.wire import Wire
 from persona.task import DialogueTask
-from tests import tiny
+from tests import tiny, toy
 
 
 class Killed(Exception):
@@ -90,6 +94,44 @@ def test_a_killed_run_goes_on_to_the_same_losses(tmp_path: Path) -> None:
     states = [torch.load(f / "checkpoint.pt", weights_only=True) for f in (straight, killed)]
     first, second = (state["parameters"] for state in states)
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+class Counting(tiny.WordTask):
+    """Words for days whose share is what the last E-step says."""
+
+    def __init__(self, wire: Wire) -> None:
+        super().__init__(wire)
+        self.expectations: dict[str, torch.Tensor] = {}
+
+    def expect(self, core: Core, rng: np.random.Generator) -> None:
+        p = np.exp(core.log_prob_of(Conditional("weather", "sky"), list(toy.SKY)))
+        self.expectations = {"clear": torch.tensor(p[0] + 0.01 * rng.random())}
+
+    def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
+        clear = float(self.expectations["clear"])
+        return [self.row("clear" if rng.random() < clear else "cloudy", "10") for _ in range(count)]
+
+
+def test_expected_labels_are_made_anew_and_survive_a_kill(tmp_path: Path) -> None:
+    """Killed between two E-steps, a run goes on with the labels that the last one gave."""
+    recipe = tiny.recipe(steps=7, checkpoint_every=2).model_copy(update={"expect_every": 3})
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+
+    def run(folder: Path, doomed_at: int | None = None) -> Counting:
+        decoder, wire = tiny.decoder(tiny.RANK), tiny.wire()
+        second = tasks(recipe)[1]
+        counting = Counting(wire)
+        others: Task = second if doomed_at is None else KilledAt(second, doomed_at)
+        with toy.registered(*toy.all_toys()):
+            train(recipe, decoder, [counting, others], folder, wire.silent,
+                  lambda: TorchCore(decoder, wire))  # fmt: skip
+        return counting
+
+    whole = run(straight)
+    with pytest.raises(Killed):
+        run(killed, 5)
+    assert run(killed).expectations == whole.expectations
+    assert results(killed) == results(straight)
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:

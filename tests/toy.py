@@ -14,12 +14,13 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core_model import corpora, notation
+from core_model import corpora, notation, priors
 from core_model.core import (
     Check,
     Core,
@@ -148,13 +149,17 @@ class ToyCore(Core):
     def _weights(self, conditional: Conditional) -> dict[str, float]:
         """Unnormalised p(answer, given) by answer. Raises EmptySupport where all are 0.
 
-        A chain asked as one question is answered by its mixture.
+        A chain asked as one question is answered by its mixture, and what states a prior by
+        Bayes' law.
         """
         if ";" in conditional.variable:
             chain = notation.parse(f"{conditional.corpus}: {conditional.variable}")
             assert isinstance(chain, Draw)
             (read,) = conditional.given
             return {a.value: a.probability for a in self.distribution(chain, read.value).answers}
+        stated = [b.value for b in conditional.given if b.variable == priors.NAME]
+        if stated:
+            return self._under_stated(conditional, stated[0])
         corpus = self._corpus(conditional.corpus)
         names = corpus.schema.names
         asked = names.index(conditional.variable)
@@ -170,6 +175,14 @@ class ToyCore(Core):
             shown = notation.format_bindings(conditional.given)
             raise EmptySupport(f"Nothing in '{conditional.corpus}' has {shown[:80]}.")
         return dict(weights)
+
+    def _under_stated(self, conditional: Conditional, prior: str) -> dict[str, float]:
+        bare = tuple(b for b in conditional.given if b.variable != priors.NAME)
+        schema = self._schema(conditional.corpus)
+        shares = priors.read(prior, schema, schema.variable(conditional.variable))
+        read = self._weights(replace(conditional, given=bare))
+        own = self._weights(replace(conditional, given=()))
+        return {v: w * shares.get(v, 0.0) / own[v] for v, w in read.items() if own[v]}
 
     def _listed(self, corpus: ToyCorpus, variable: str, value: str) -> str:
         if corpus.schema.variable(variable).kind != "open":
@@ -454,6 +467,24 @@ def safety() -> ToyCorpus:
                 p *= chance if verdict == "yes" else 1 - chance
             table[(prompt, reply, *verdicts)] = p
     return ToyCorpus(schema, table)
+
+
+CAPITALS = {"France": "Paris", "Kenya": "Nairobi", "Chile": "Santiago", "Japan": "Tokyo"}
+
+
+@cache
+def places() -> ToyCorpus:
+    """Four countries and their capitals."""
+    schema = Schema(
+        corpus="places",
+        document="country",
+        variables=(
+            Variable("country", "closed", tuple(CAPITALS), False, "a country"),
+            Variable("capital", "closed", tuple(CAPITALS.values()), False, "its capital"),
+        ),
+        doc="countries and capitals",
+    )
+    return ToyCorpus(schema, dict.fromkeys(CAPITALS.items(), 0.25))
 
 
 def all_toys() -> tuple[ToyCorpus, ...]:

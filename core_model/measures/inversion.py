@@ -1,13 +1,14 @@
-"""The measure `inversion`: a label read off a text against Bayes' reversal of writing the text."""
+"""The measure `inversion`: a relation against Bayes' reversal of its inverse, under any prior."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from tqdm import tqdm
 
-from core_model import corpora
+from core_model import corpora, priors
 from core_model.core import Core
 from core_model.errors import CandorError
 from core_model.measures.attribution import eligible
@@ -16,60 +17,158 @@ from core_model.notation import Binding
 from core_model.planning import Conditional
 
 PASSAGES, QUICK_PASSAGES = 100, 15
+COUNTRIES, QUICK_COUNTRIES = 60, 10
 CANDIDATES = 8
+PRIORS = 3
+CLEAR = 0.5
+"""Nats by which a stated prior must move the odds of a pair for its direction to count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One document with its label among the candidates, the true one first."""
+
+    corpus: str
+    variable: str
+    read: Binding
+    candidates: tuple[str, ...]
+    group: Hashable
 
 
 def inversion(core: Core, options: Options) -> list[MeasureRow]:
-    """How far p(author | text) lies from p(text | author) p(author) / Σ p(text | author) p(author).
+    """How far p(label | document) lies from p(document | label) p(label), normalised.
 
     Items: 100 held-out passages (`--quick`: 15), each with its author and seven others who have
-    passages in training; both posteriors are normalised over these eight.
+    passages in training; 60 countries (`--quick`: 10), each with its capital and seven others. All
+    posteriors are normalised over the eight.
 
     - inversion gap: mean KL(read ‖ reversed), nats. Its guards are the true NLL of both, which a
       core that knows nothing has at log 8 = 2.08 nats, though its gap is 0.
-    - reversed NLL: mean of -log of the reversed posterior at the true author, nats; its guard is
-      the share of passages whose most probable author is the true one.
+    - prior gap: the same passages under three priors each that training never saw, drawn from a
+      flat Dirichlet: mean KL(q ‖ b), nats, of the posterior q that the core states when the prior
+      stands in the query, and of what it reads without one, weighed by the prior, b. Its guard is
+      the mean of -log q(author) with the author drawn from b.
+    - wrong direction: of the pairs of candidates whose odds Bayes' law moves by more than half a
+      nat from the even prior to the stated one, the share whose odds the core moves the other way.
 
-    Intervals resample whole addresses.
+    Intervals resample whole addresses, and countries.
     """
+    rows = []
+    for name, items in (("speeches", _passages(options)), ("places", _countries(options))):
+        n = len(items[0].candidates)
+        read, reversed_ = np.zeros((len(items), n)), np.zeros((len(items), n))
+        for row, item in enumerate(tqdm(items, desc=f"inversion, {name}", disable=None)):
+            read[row] = _normalised(_labels(core, item, item.read))
+            written = [
+                _log_p(core, item.corpus, item.read.variable, [item.read.value],
+                       Binding(item.variable, label))[0]
+                for label in item.candidates
+            ]  # fmt: skip
+            reversed_[row] = _normalised(np.array(written) + _labels(core, item))
+        gap = (np.exp(read) * (read - reversed_)).sum(axis=1)
+        rows.append(
+            measured(
+                f"inversion gap, {name}", "nats", mean_of(gap), [i.group for i in items], options,
+                {"read NLL": -float(read[:, 0].mean()),
+                 "reversed NLL": -float(reversed_[:, 0].mean())},
+                {"knowing nothing, NLL": float(np.log(n))},
+                Goal("at most", 0.10), Goal("at most", 0.02),
+            )
+        )  # fmt: skip
+    return rows + _under_priors(core, _passages(options), options)
+
+
+def _under_priors(core: Core, items: Sequence[Item], options: Options) -> list[MeasureRow]:
+    """The rows of priors that stand in the query."""
+    rng = options.rng(12)
+    gaps, losses, wrong, groups, pairs = [], [], [], [], []
+    for item in tqdm(items, desc="inversion, priors", disable=None):
+        read = _normalised(_labels(core, item, item.read) - _labels(core, item))
+        n = len(item.candidates)
+        stated = []
+        for prior in (np.ones(n), *rng.dirichlet(np.ones(n), PRIORS)):
+            percent = np.maximum(1, np.round(100 * prior / prior.sum()))
+            shares = {item.candidates[i]: percent[i] / percent.sum() for i in rng.permutation(n)}
+            told = Binding(priors.NAME, priors.written(shares))
+            stated.append((np.log(percent / percent.sum()), _labels(core, item, item.read, told)))
+        (_, even), *others = [(prior, _normalised(found)) for prior, found in stated]
+        for prior, found in others:
+            bayes = _normalised(read + prior)
+            gaps.append(float((np.exp(found) * (found - bayes)).sum()))
+            losses.append(float(-(np.exp(bayes) * found).sum()))
+            groups.append(item.group)
+            for one in range(n):
+                for other in range(one):
+                    move = prior[one] - prior[other]
+                    if abs(move) > CLEAR:
+                        moved = (found - even)[one] - (found - even)[other]
+                        wrong.append(float(moved * move < 0))
+                        pairs.append(item.group)
+    return [
+        measured(
+            "prior gap", "nats", mean_of(np.array(gaps)), groups, options,
+            {"NLL under the prior": float(np.mean(losses))}, {}, Goal("at most", 0.10),
+        ),
+        measured(
+            "wrong direction", "share", mean_of(np.array(wrong)), pairs, options,
+            {}, {"by chance": 0.5}, Goal("at most", 0.05), Goal("at most", 0.02),
+        ),
+    ]  # fmt: skip
+
+
+def _passages(options: Options) -> list[Item]:
+    """Held-out passages with their authors; raises CandorError where there are none."""
     corpus = corpora.load("speeches")
     training = corpus.records("train")
     held_out = eligible(corpus, training)
     count = min(QUICK_PASSAGES if options.quick else PASSAGES, len(held_out))
     if not count:
         raise CandorError("'speeches' has no held-out passages to measure on.")
-    rng = options.rng(5)
-    chosen = [held_out[int(i)] for i in np.sort(rng.choice(len(held_out), count, replace=False))]
     authors = tuple(dict.fromkeys(record.values["author"] for record in training))
-    n = min(CANDIDATES, len(authors))
-    read, reversed_ = np.zeros((count, n)), np.zeros((count, n))
-    for row, record in enumerate(tqdm(chosen, desc="inversion", unit="passage", disable=None)):
-        text, true = record.values["text"], record.values["author"]
-        others = rng.choice([a for a in authors if a != true], n - 1, replace=False)
-        candidates = [true, *map(str, others)]
-        read[row] = _normalised(_log_p(core, "author", candidates, Binding("text", text)))
-        written = [
-            _log_p(core, "text", [text], Binding("author", author))[0] for author in candidates
-        ]
-        reversed_[row] = _normalised(np.array(written) + _log_p(core, "author", candidates))
-    gap = (np.exp(read) * (read - reversed_)).sum(axis=1)
-    groups = [(r.values["author"], r.values["year"]) for r in chosen]
-    right = float((reversed_.argmax(axis=1) == 0).mean())
+    rng = options.rng(5)
+    items = []
+    for place in np.sort(rng.choice(len(held_out), count, replace=False)):
+        values = held_out[int(place)].values
+        items.append(
+            Item(
+                "speeches", "author", Binding("text", values["text"]),
+                _candidates(values["author"], authors, rng), (values["author"], values["year"]),
+            )
+        )  # fmt: skip
+    return items
+
+
+def _countries(options: Options) -> list[Item]:
+    corpus = corpora.load("places")
+    document = corpus.schema.document
+    records = [record.values for record in corpus.records("train")]
+    capitals = tuple(values["capital"] for values in records)
+    rng = options.rng(13)
+    count = min(QUICK_COUNTRIES if options.quick else COUNTRIES, len(records))
     return [
-        measured(
-            "inversion gap", "nats", mean_of(gap), groups, options,
-            {"read NLL": float(-read[:, 0].mean()), "reversed NLL": float(-reversed_[:, 0].mean())},
-            floor=Goal("at most", 0.10), aim=Goal("at most", 0.02),
-        ),
-        measured(
-            "reversed NLL", "nats", mean_of(-reversed_[:, 0]), groups, options,
-            {"accuracy": right}, {"knowing nothing": float(np.log(n))},
-        ),
+        Item(
+            "places", "capital", Binding(document, values[document]),
+            _candidates(values["capital"], capitals, rng), values[document],
+        )
+        for values in (records[int(i)] for i in rng.choice(len(records), count, replace=False))
     ]  # fmt: skip
 
 
-def _log_p(core: Core, variable: str, answers: Sequence[str], *known: Binding) -> Floats:
-    return core.log_prob_of(Conditional("speeches", variable, known), answers)
+def _candidates(true: str, others: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]:
+    """The true label and seven others, all that there are where they are fewer."""
+    rest = [other for other in others if other != true]
+    return (true, *map(str, rng.choice(rest, min(CANDIDATES - 1, len(rest)), replace=False)))
+
+
+def _labels(core: Core, item: Item, *known: Binding) -> Floats:
+    """(CANDIDATES,) log p(label | known)."""
+    return _log_p(core, item.corpus, item.variable, item.candidates, *known)
+
+
+def _log_p(
+    core: Core, corpus: str, variable: str, answers: Sequence[str], *known: Binding
+) -> Floats:
+    return core.log_prob_of(Conditional(corpus, variable, known), answers)
 
 
 def _normalised(scores: Floats) -> Floats:

@@ -10,6 +10,7 @@ from core_model.tasks.places import PlacesTask
 from core_model.tasks.priors import PriorTask
 from core_model.tasks.safety import SafetyTask
 from core_model.tasks.speeches import SpeechesTask
+from core_model.tasks.topics import TopicTask
 
 __all__ = [
     "KinTask",
@@ -19,4 +20,5 @@ __all__ = [
     "PriorTask",
     "SafetyTask",
     "SpeechesTask",
+    "TopicTask",
 ]

@@ -30,7 +30,10 @@ class SpeechesTask:
         assert isinstance(corpus, Speeches)
         self._wire = wire
         self._records = refuse_held_out(corpus, corpus.records("train"))
-        self._labels = tuple(v.name for v in corpus.schema.variables if v.kind == "closed")
+        # The topic is missing of most passages and has a task of its own.
+        self._labels = tuple(
+            v.name for v in corpus.schema.variables if v.kind == "closed" and v.name != "topic"
+        )
         self._closed = {
             name: ClosedAnswers(wire, corpus.schema.variable(name).values) for name in self._labels
         }
