@@ -300,6 +300,28 @@ def _lines(batch: str) -> list[str]:
 
 
 @cli.command()
+def write(
+    context: typer.Context,
+    text: Annotated[str, typer.Argument(metavar="QUERY", help="What is written, in the notation.")],
+    about: Annotated[str, typer.Option(help="The variable estimated along the way.")] = "topic",
+    sentences: Annotated[int, typer.Option(min=1, max=40, help="How many at most.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything drawn at random.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Events as JSON lines.")] = False,
+) -> None:
+    """Write a text whose topic is estimated anew behind every sentence.
+
+    As in 'speeches: text | author=Abraham Lincoln'. What the text is about by then stands behind
+    each sentence, in brackets.
+    """
+    from tui.queries import written
+
+    _check_query(text)
+    core = program(context).load_core(loading_line())
+    for line in written(core, text, about, sentences, seed, as_json):
+        _write(line)
+
+
+@cli.command()
 def goals() -> None:
     """List the goals and which are in force from the start."""
     from persona.goals import DEFAULT_GOALS

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from core_model.core import Answer, Distribution, Estimate
-from core_model.errors import CandorError
+import numpy as np
+
+from core_model import notation
+from core_model.core import Answer, Core, Distribution, Estimate
+from core_model.errors import CandorError, InvalidQuery
+from core_model.joint_writing import Written, write_jointly
+from core_model.notation import Draw
+from core_model.planning import plan
+from tools import joint
 from tui.render import chart, estimate_lines, plain, printable, wrap_muted
 
 WIDTH = 88
+ESTIMATES = 3
+"""Values of what a text is about that are listed behind a sentence."""
 KEYS = {"query": str, "data": str, "top": int, "method": str, "seed": int}
 Run = Callable[[str, str | None, int | None, str, int], dict[str, Any]]
 """query, data, top, method, seed -> the result as JSON."""
@@ -111,3 +120,25 @@ def run_line(line: str, run: Run, defaults: dict[str, Any]) -> dict[str, Any]:
         settings.get("method") or "exact",
         settings.get("seed") or 0,
     )
+
+
+def written(
+    core: Core, query_text: str, about: str, sentences: int, seed: int, as_json: bool
+) -> Iterator[str]:
+    """A text as it is written, with what it is about behind each sentence; or events as JSON."""
+    query = joint.resolve(notation.parse(query_text))
+    steps = plan(query) if isinstance(query, Draw) else []
+    if len(steps) != 1:
+        raise InvalidQuery("One relation is written: 'speeches: text | author=Abraham Lincoln'.")
+    rng = np.random.default_rng(seed)
+    for event in write_jointly(core, steps[0].bind(()), about, rng, sentences):
+        if isinstance(event, Written):
+            yield json.dumps({"text": event.text}) + "\n" if as_json else printable(event.text)
+            continue
+        shares = {a.value: a.probability for a in event.estimate.top(ESTIMATES).answers}
+        if as_json:
+            line = {"sentences": event.sentences, "drawn": event.drawn, about: shares}
+            yield json.dumps(line) + "\n"
+        else:
+            listed = ", ".join(f"{value} {share:.0%}" for value, share in shares.items())
+            yield ("\n" if event.sentences else "") + f"[{about}: {listed}]\n"
