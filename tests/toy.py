@@ -459,3 +459,10 @@ def safety() -> ToyCorpus:
 def all_toys() -> tuple[ToyCorpus, ...]:
     """Every toy corpus."""
     return weather(), names(), speeches(), safety()
+
+
+def draw(text: str) -> Draw:
+    """The draw that a text in the notation stands for."""
+    query = notation.parse(text)
+    assert isinstance(query, Draw)
+    return query
