@@ -100,7 +100,7 @@ def from_weights(
     answers = tuple(
         Answer(value, p) for value, p in sorted(probabilities.items(), key=lambda i: (-i[1], i[0]))
     )
-    entropy = float(-sum(p * np.log(p) for p in probabilities.values()))
+    entropy = entropy_of(np.array(list(probabilities.values())))
     return Distribution(query, method, answers, 1.0, entropy, entropy_stderr, n)
 
 

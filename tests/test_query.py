@@ -131,6 +131,11 @@ def test_several_unknowns_that_cannot_be_listed_are_sampled(
     json.dumps(out, allow_nan=False)
 
 
+def test_a_certainty_has_no_entropy_of_minus_zero(core: Core) -> None:
+    out = run_query(core, "names: sex", "Jennifer", method="data")
+    assert str(out["entropy_nats"]) == "0.0"
+
+
 def test_several_unknowns_are_counted_together(core: Core) -> None:
     found = run_query(core, "weather: sky & wind", method="data")
     exact = run_query(core, "weather: sky & wind")
