@@ -100,7 +100,7 @@ def from_weights(
     answers = tuple(
         Answer(value, p) for value, p in sorted(probabilities.items(), key=lambda i: (-i[1], i[0]))
     )
-    entropy = float(-sum(p * np.log(p) for p in probabilities.values()))
+    entropy = entropy_of(np.array(list(probabilities.values())))
     return Distribution(query, method, answers, 1.0, entropy, entropy_stderr, n)
 
 
@@ -196,13 +196,13 @@ class Core(ABC):
         steps = plan(query, data)
         if len(steps) == 1:
             return self.log_prob_of(steps[0].bind(()), answers)
+        last = len(query.steps[-1].parts)
+        before, parts = steps[:-last], steps[-last:]
+        states = self._states(before, rng)
         if is_joint(query):
-            states = self._states(steps, rng)
-            shares = dict(zip(map(_printed(steps), states.values), states.mean, strict=True))
-            p = np.array([shares.get(answer, 0.0) for answer in answers])
+            p = states.mean @ self._joint_given_each(states, parts, answers)
         else:
-            states = self._states(steps[:-1], rng)
-            p = states.mean @ self._given_each(states, steps[-1], answers)
+            p = states.mean @ self._given_each(states, parts[0], answers)
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(p), np.float64)
 
@@ -214,7 +214,8 @@ class Core(ABC):
         states: list[State] = [()] * n
         for step in steps:
             states = self._sample_each(step, states, rng)
-        return [_printed(steps)(state) for state in states]
+        names = [step.conditional.variable for step in steps]
+        return [printed(names, state) for state in states]
 
     def distribution(
         self,
@@ -226,25 +227,25 @@ class Core(ABC):
         """Distribution of the last step's answer.
 
         One step: exact, also under a prior that the query states. A chain: the mixture
-        Σ_s p(s) p(answer | s), as in `log_prob`. Over drawn
-        states its entropy is corrected for their number by the jackknife. Of an enumerable answer
-        the candidates are the most probable ones of the `SEARCHED` heaviest states and some drawn
-        along the chain, each scored in every state; its entropy is the mean of -log p of the
-        drawn ones, with their number as `n`.
+        Σ_s p(s) p(answer | s), as in `log_prob`. Over drawn states its entropy is corrected for
+        their number by the jackknife. Of an enumerable answer the candidates are the most probable
+        ones of the `SEARCHED` heaviest states and some drawn along the chain, each scored in every
+        state; its entropy is the mean of -log p of the drawn ones, with their number as `n`.
         """
         if any(binding.variable == priors.NAME for binding in query.given):
             return self._under_prior(query, data, top)
         steps = plan(query, data)
-        printed = notation.format(query)
+        text = notation.format(query)
         if len(steps) == 1:
-            return replace(self.distribution_of(steps[0].bind(()), top), query=printed)
+            return replace(self.distribution_of(steps[0].bind(()), top), query=text)
         rng = np.random.default_rng(0) if rng is None else rng
         *before, last = steps
         for step in steps[-len(query.steps[-1].parts) :]:
             refuse_open(step.variable)
         if last.is_listed:
             states = self._states(steps, rng)
-            answers: Sequence[str] = [_printed(steps)(state) for state in states.values]
+            names = [step.conditional.variable for step in steps]
+            answers: Sequence[str] = [printed(names, state) for state in states.values]
             p, n = states.mean, states.n
             value, error = jackknife(entropy_of, states.weights) if n else (entropy_of(p), 0.0)
             value = max(value, 0.0)
@@ -272,7 +273,7 @@ class Core(ABC):
         listing = tuple(Answer(answers[i], float(p[i])) for i in order)
         method: Method = "sampled" if states.n else "exact"
         mass = min(float(p.sum()), 1.0)
-        return Distribution(printed, method, listing, mass, value, error, n).top(top)
+        return Distribution(text, method, listing, mass, value, error, n).top(top)
 
     def _under_prior(self, query: Draw, data: str | None, top: int | None) -> Distribution:
         """The distribution of one closed variable under a prior that the query states, exact."""
@@ -339,6 +340,27 @@ class Core(ABC):
             ]
         )
 
+    def _joint_given_each(
+        self, states: _States, parts: Sequence[PlannedStep], answers: Sequence[str]
+    ) -> NDArray[np.float64]:
+        """(n_states, n_answers) p(answer | state) of bindings, by the chain rule."""
+        names = [part.conditional.variable for part in parts]
+        rows = [_unprinted(names, answer) for answer in answers]
+        table = np.zeros((len(states.values), len(answers)))
+        for number, state in enumerate(states.values):
+            log_p = np.array([0.0 if row is not None else -np.inf for row in rows])
+            for place, part in enumerate(parts):
+                groups: dict[State, list[int]] = defaultdict(list)
+                for index, row in enumerate(rows):
+                    if row is not None and log_p[index] > -np.inf:
+                        groups[row[:place]].append(index)
+                for known, members in groups.items():
+                    asked = [row[place] for index in members if (row := rows[index]) is not None]
+                    conditional = part.bind((*state, *known))
+                    log_p[members] += self.log_prob_of(conditional, asked)
+            table[number] = np.exp(log_p)
+        return table
+
 
 @dataclass(frozen=True, slots=True)
 class _States:
@@ -385,16 +407,21 @@ def _drawn(row: Mapping[State, float], point: float) -> State:
     return list(row)[int(np.searchsorted(cumulated, point * cumulated[-1], side="right"))]
 
 
-def _printed(steps: Sequence[PlannedStep]) -> Callable[[State], str]:
-    """How the answer of these steps is written: the value, or of several variables bindings."""
-    names = [step.conditional.variable for step in steps]
+def printed(names: Sequence[str], values: State) -> str:
+    """An answer as it is written: the value, or of several variables (the last) bindings."""
+    if len(values) == 1:
+        return values[0]
+    return notation.format_bindings(map(Binding, names[-len(values) :], values))
 
-    def printed(state: State) -> str:
-        if len(state) == 1:
-            return state[0]
-        return notation.format_bindings(map(Binding, names[-len(state) :], state))
 
-    return printed
+def _unprinted(names: Sequence[str], answer: str) -> State | None:
+    """The values of an answer written as bindings of these names; None where it is none."""
+    try:
+        query = notation.parse(f"{names[0]} | {answer}")
+    except CandorError:
+        return None
+    given = query.given
+    return tuple(b.value for b in given) if [b.variable for b in given] == list(names) else None
 
 
 class Interruptible(Core):

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from core_model import notation
 from core_model.core import (
     Check,
     Core,
@@ -21,10 +20,11 @@ from core_model.core import (
 from core_model.corpora import kin
 from core_model.errors import CandorError, InvalidQuery
 from core_model.gibbs import gibbs
-from core_model.notation import Binding, Draw
+from core_model.notation import Binding
 from core_model.planning import Conditional, at_once, plan
 from core_model.tasks.kin import two_parents
 from tests import toy
+from tests.toy import draw
 
 FAMILY = kin.Family(
     (
@@ -77,12 +77,6 @@ class KinCore(Core):
 def core() -> Iterator[Core]:
     with toy.registered(*toy.all_toys()) as made:
         yield made
-
-
-def draw(text: str) -> Draw:
-    query = notation.parse(text)
-    assert isinstance(query, Draw)
-    return query
 
 
 def table(found: Distribution) -> dict[str, float]:

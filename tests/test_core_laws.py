@@ -23,6 +23,7 @@ from core_model.errors import CandorError, EmptySupport, InvalidQuery, UnknownNa
 from core_model.notation import Binding, Correlation, Draw, Entropy, MutualInformation, Probability
 from core_model.planning import Conditional
 from tests import toy
+from tests.toy import draw
 from tools import distributions, joint, measures
 
 CONDITIONALS = [
@@ -44,12 +45,6 @@ def core() -> Iterator[Core]:
 
 def shown(conditional: Conditional) -> str:
     return f"{conditional.corpus}.{conditional.variable}"
-
-
-def draw(text: str) -> Draw:
-    query = notation.parse(text)
-    assert isinstance(query, Draw)
-    return query
 
 
 # --- a distribution -----------------------------------------------------------------------------

@@ -13,15 +13,18 @@ import torch
 from torch import Tensor
 
 from core_model.core import Core
+from core_model.corpora.places import held_out_compound
+from core_model.decoder import Decoder
 from core_model.likelihood import batches, row_losses
 from core_model.notation import Binding
-from core_model.objectives import OrderTask, PresenceTask
+from core_model.objectives import ChainTask, InversionTask, OrderTask, PresenceTask
 from core_model.objectives.conditioning import consensus_gap
 from core_model.objectives.inversion import bayes_gap
 from core_model.objectives.transitivity import mixture_gap
 from core_model.planning import Conditional
 from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
 from tests import tiny, toy
+from tests.test_tasks import questions
 
 
 @pytest.fixture
@@ -177,3 +180,43 @@ def test_training_a_model_closes_its_gap(task: type[OrderTask], core: Core) -> N
         optimizer.step()
     assert before > 5e-4
     assert float(gap(seen).mean().detach()) < 0.5 * before
+
+
+@pytest.mark.parametrize("kin_share", [0.0, 1.0])
+def test_a_chain_row_has_a_gap_that_its_model_can_close(kin_share: float) -> None:
+    wire, decoder = tiny.wire(), tiny.decoder(rank=8)
+    (row,) = ChainTask(wire, kin_share).rows(np.random.default_rng(0), 1)
+    gap = closed_by_training(decoder, row)
+    assert gap[0] > 1e-4
+    assert gap[-1] < 0.5 * gap[0]
+
+
+def test_countries_whose_chains_are_held_out_are_in_no_chain_row() -> None:
+    known = set()
+    for row in ChainTask(tiny.wire(), 0.0).rows(np.random.default_rng(1), 40):
+        with np.errstate(invalid="ignore"):  # scored answers have no weights
+            known |= {given["country"] for given, _, _ in questions(row) if "country" in given}
+    assert len(known) > 60
+    assert not any(map(held_out_compound, known))
+
+
+def test_an_inversion_row_has_a_gap_that_its_model_can_close(core: Core) -> None:
+    decoder = tiny.decoder(rank=8)
+    (row,) = InversionTask(tiny.wire(), "weather", "sky").rows(np.random.default_rng(0), 1)
+    gap = closed_by_training(decoder, row)
+    assert gap[0] > 1e-4
+    assert gap[-1] < 0.5 * gap[0]
+
+
+def closed_by_training(decoder: Decoder, row: PackedRow) -> list[float]:
+    """The loss of one row over some steps of training on it."""
+    optimizer = torch.optim.AdamW(decoder.parameters(), lr=3e-3)
+    (batch,) = batches([row], max_tokens=10_000)
+    losses = []
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss = row_losses(decoder, batch, tiny.wire().silent).mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return losses

@@ -13,11 +13,12 @@ from core_model import notation, priors
 from core_model.core import Core
 from core_model.corpora import schema
 from core_model.errors import CandorError, InvalidQuery, UnknownName
-from core_model.notation import Binding, Draw
+from core_model.notation import Binding
 from core_model.planning import Conditional, at_once
 from core_model.tasks import PriorTask
 from tests import tiny, toy
 from tests.test_tasks import questions
+from tests.toy import draw
 
 TEXT = "A day like any other; nobody looked up."
 
@@ -26,12 +27,6 @@ TEXT = "A day like any other; nobody looked up."
 def core() -> Iterator[Core]:
     with toy.registered(*toy.all_toys()) as made:
         yield made
-
-
-def draw(text: str) -> Draw:
-    query = notation.parse(text)
-    assert isinstance(query, Draw)
-    return query
 
 
 def under(core: Core, prior: str) -> dict[str, float]:

@@ -114,6 +114,37 @@ def test_a_chain_asked_as_one_question_is_what_the_core_states(core: Core) -> No
     assert asked["query"] == exact["query"]
 
 
+@pytest.mark.parametrize(
+    ("query", "measure"),
+    [
+        ("weather: sky & text", "weather: H(sky, text)"),
+        ("names: name & sex | year=1985", "names: H(name, sex | year=1985)"),
+    ],
+)
+def test_several_unknowns_that_cannot_be_listed_are_sampled(
+    core: Core, query: str, measure: str
+) -> None:
+    """Their entropy is that of the joint: the chain rule gives each sample its probability."""
+    out = run_query(core, query, top=30, method="sampled")
+    truth = run_query(core, measure)["estimates"][0]["value"]
+    assert abs(out["entropy_nats"] - truth) < 5 * out["entropy_stderr"] + 0.05
+    json.dumps(out, allow_nan=False)
+
+
+def test_a_certainty_has_no_entropy_of_minus_zero(core: Core) -> None:
+    out = run_query(core, "names: sex", "Jennifer", method="data")
+    assert str(out["entropy_nats"]) == "0.0"
+
+
+def test_several_unknowns_are_counted_together(core: Core) -> None:
+    found = run_query(core, "weather: sky & wind", method="data")
+    exact = run_query(core, "weather: sky & wind")
+    assert [a["value"] for a in found["answers"]] == [a["value"] for a in exact["answers"]]
+    assert [a["probability"] for a in found["answers"]] == pytest.approx(
+        [a["probability"] for a in exact["answers"]], abs=1e-3
+    )
+
+
 def test_a_prior_is_stated_in_the_query(core: Core) -> None:
     query = 'speeches: author | prior="lincoln 50%, reagan 50%"'
     found = run_query(core, query, "The Union must be preserved")

@@ -490,3 +490,10 @@ def places() -> ToyCorpus:
 def all_toys() -> tuple[ToyCorpus, ...]:
     """Every toy corpus."""
     return weather(), names(), speeches(), safety()
+
+
+def draw(text: str) -> Draw:
+    """The draw that a text in the notation stands for."""
+    query = notation.parse(text)
+    assert isinstance(query, Draw)
+    return query

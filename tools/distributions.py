@@ -17,6 +17,7 @@ from core_model.core import (
     entropy_of,
     from_weights,
     jackknife,
+    printed,
 )
 from core_model.errors import CandorError, EmptySupport
 from core_model.graph import Kind
@@ -74,16 +75,16 @@ def counted(query: Draw, data: str | None) -> Distribution:
     The document may be given where it is enumerable, as a name is. Raises NoSuchMethod for free
     text and for chains, EmptySupport where no record matches.
     """
-    conditionals = plan(query, data)
-    if len(conditionals) > 1:
+    steps = plan(query, data)
+    if len(query.steps) > 1:
         raise NoSuchMethod("The data are not counted along a chain. Ask one relation at a time.")
-    conditional = conditionals[0].bind(())
+    conditional, names = steps[0].conditional, [step.conditional.variable for step in steps]
     corpus = conditional.corpus
-    counts = joint.counted(corpus, [conditional.variable], conditional.given)
+    counts = joint.counted(corpus, names, conditional.given)
     n = round(sum(counts.values()))
     shares: dict[str, float] = defaultdict(float)
-    for (value,), count in counts.items():
-        shares[value] += count
+    for values, count in counts.items():
+        shares[printed(names, values)] += count
     found = from_weights(notation.format(query), "data", shares, n)
     worth = joint.independent(corpus, conditional.given, n)
     error = entropy_error([a.probability for a in found.answers], worth)
@@ -117,9 +118,10 @@ def entropy(found: Distribution) -> Estimate:
 
 
 def answer_kind(query: Draw, data: str | None = None) -> Kind:
-    """The kind of the variable that the query's last step answers."""
+    """The kind of what the query's last step answers; of several variables the least closed."""
     bare, _ = priors.split(query)
-    return plan(bare, data)[-1].variable.kind
+    last = plan(bare, data)[-len(bare.steps[-1].parts) :]
+    return max((step.variable.kind for step in last), key=joint.KINDS.index)
 
 
 def draw(corpus: str, variable: str, given: Sequence[Binding]) -> Draw:

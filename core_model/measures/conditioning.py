@@ -151,10 +151,11 @@ def _bias_removed(core: Core, held_out: Sequence[Record], options: Options) -> M
     unknown = em.estimate_shares(posteriors, prior / prior.sum())
     estimate = kept.mean() * known + (1 - kept.mean()) * unknown
     naive, left = (float(np.abs(p - truth).sum() / 2) for p in (known, estimate))
+    plain = _without(posteriors, kept, known, truth)
     return MeasureRow(
         "EM bias removed", 1 - left / naive if naive else 1.0, None, None, "share", count,
         {"TV of labels kept": naive, "TV of EM": left},
-        {"posteriors without EM": 1 - _without(posteriors, kept, known, truth) / naive},
+        {"posteriors without EM": 1 - plain / naive if naive else 1.0},
         Goal("at least", 0.6), Goal("at least", 0.8),
     )  # fmt: skip
 

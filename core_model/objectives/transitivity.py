@@ -15,6 +15,7 @@ from torch import Tensor
 from core_model import corpora
 from core_model.corpora import kin
 from core_model.corpora.base import refuse_held_out
+from core_model.corpora.places import held_out_compound
 from core_model.notation import Binding, Draw, Step
 from core_model.planning import Conditional, at_once, plan
 from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
@@ -39,7 +40,7 @@ def mixture_gap(between: Tensor, then: Tensor, once: Tensor) -> Tensor:
 class ChainTask:
     """Chains of two relations in `kin` and `places`, of which neither truth nor target is given.
 
-    Families are those of training; countries are all, since only the core's own answers are used.
+    Neither families nor countries whose chains are held out take part.
     """
 
     corpora: tuple[str, ...] = ()
@@ -48,7 +49,13 @@ class ChainTask:
         self._wire = wire
         self._kin_share = kin_share
         places = corpora.load("places")
-        self._places = refuse_held_out(places, places.records("train"))
+        document = places.schema.document
+        self._places = [
+            record
+            for record in refuse_held_out(places, places.records("train"))
+            if not held_out_compound(record.values[document])
+        ]
+        self._countries = [record.values[document] for record in self._places]
 
     def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
         """One chain a row."""
@@ -76,9 +83,7 @@ class ChainTask:
             for name in rng.permutation([n for n in schema.names if n != schema.document])[:2]
         )
         query = Draw("places", (Step(first, inverse=True), Step(last)))
-        between = _some(
-            [record[schema.document]], schema.variable(schema.document).values, BETWEEN, rng
-        )
+        between = _some([record[schema.document]], self._countries, BETWEEN, rng)
         answers = _some([record[last]], schema.variable(last).values, ANSWERS, rng)
         return chain_row(self._wire, query, record[first], between, answers)
 
