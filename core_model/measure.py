@@ -1,10 +1,12 @@
 """Measure the core against the truth: `scripts/measure [--quick] [--only NAMES]`.
 
-1. Load the core, and with `--base-row` the base it was trained from.
+1. Load the core.
 2. Run each measure; a measure that fails is reported and does not stop the others.
 3. After each, write the JSON file and the table that is made of it; at the end, the figures.
 
-A file that holds results of the same adapter, seed and extent is added to, else replaced.
+A file that holds results of the same adapter, seed and extent is added to, else replaced. With
+`--beside` the measures are run on another model, and its figures stand as baselines beside those
+that the file has.
 """
 
 from __future__ import annotations
@@ -22,42 +24,58 @@ from core_model.config import Settings
 from core_model.core import Core
 from core_model.errors import CandorError, UnknownName, WeightsError
 from core_model.measures.figures import draw
+from core_model.measures.in_words import base_in_words
 from core_model.measures.report import MEASURES, Measured, Report, table, write
-from core_model.measures.result import MeasureRow, Options
+from core_model.measures.result import Options
 
 DOCS = Path(__file__).parent.parent / "docs"
-WITHOUT_BASE = ("time",)  # the command always runs the release core
+ONLY_RELEASE = ("time",)  # the command always runs the release core
 
 
 def measure(
-    report: Report, names: Sequence[str], core: Core, options: Options, base: Core | None = None,
+    report: Report, names: Sequence[str], core: Core, options: Options,
     finished: Callable[[Report], None] = lambda report: None,
 ) -> Report:  # fmt: skip
     """The report with the results of these measures; `finished` is called after each of them."""
     for name in names:
-        begun = time.monotonic()
-        try:
-            rows = MEASURES[name](core, options)
-            if base is not None and name not in WITHOUT_BASE:
-                rows = beside(rows, MEASURES[name](base, options), "instruct base")
-            result = Measured(tuple(rows))
-        except CandorError as error:
-            result = Measured(failure=error.message)
-        result = replace(result, date=date.today().isoformat(), seconds=time.monotonic() - begun)
-        report = report.with_result(name, result)
+        report = report.with_result(name, _measured(name, core, options))
         finished(report)
     return report
 
 
-def beside(rows: list[MeasureRow], others: list[MeasureRow], name: str) -> list[MeasureRow]:
-    """The rows with another model's value of the same figure among the baselines."""
-    values = {row.name: row.value for row in others}
-    return [
-        replace(row, baselines={**row.baselines, name: values[row.name]})
-        if row.name in values
-        else row
-        for row in rows
-    ]
+def beside(
+    report: Report, names: Sequence[str], core: Core, column: str, options: Options,
+    finished: Callable[[Report], None] = lambda report: None,
+) -> Report:  # fmt: skip
+    """The report with another core's value of each figure among its baselines.
+
+    Raises CandorError where the report lacks a measure, or the other core fails in it.
+    """
+    for name in names:
+        if not (mine := report.results.get(name, Measured())).rows:
+            raise CandorError(f"'{name}' is not measured yet: run it without --beside first.")
+        other = _measured(name, core, options)
+        if other.failure:
+            raise CandorError(other.failure)
+        values = {row.name: row.value for row in other.rows}
+        rows = tuple(
+            replace(row, baselines={**row.baselines, column: values[row.name]})
+            if row.name in values
+            else row
+            for row in mine.rows
+        )
+        report = report.with_result(name, replace(mine, rows=rows))
+        finished(report)
+    return report
+
+
+def _measured(name: str, core: Core, options: Options) -> Measured:
+    begun = time.monotonic()
+    try:
+        result = Measured(tuple(MEASURES[name](core, options)))
+    except CandorError as error:
+        result = Measured(failure=error.message)
+    return replace(result, date=date.today().isoformat(), seconds=time.monotonic() - begun)
 
 
 def chosen(only: str | None, known: Iterable[str], what: str = "measure") -> list[str]:
@@ -70,23 +88,6 @@ def chosen(only: str | None, known: Iterable[str], what: str = "measure") -> lis
         if name not in known:
             raise UnknownName(f"Unknown {what} '{name}'. There are: {', '.join(known)}.")
     return [name for name in known if name in asked]
-
-
-def base_core(settings: Settings) -> Core:
-    """The base without an adapter, asked in the same wire format."""
-    from safetensors.torch import load_file
-
-    from core_model.base import resolve_base
-    from core_model.decoder import Decoder, DecoderShape
-    from core_model.loading import compute_dtype
-    from core_model.tokenizer import Tokenizer
-    from core_model.torch_core import TorchCore
-    from core_model.wire import Wire
-
-    base = resolve_base(settings.base, settings.cache_dir)
-    shape = DecoderShape.read(base.config)
-    decoder = Decoder(shape, load_file(base.weights), compute_dtype())
-    return TorchCore(decoder.eval(), Wire(Tokenizer(base.tokenizer)), name="instruct base")
 
 
 def _adapter_sha256(settings: Settings) -> str:
@@ -109,8 +110,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", metavar="NAMES", help=f"some of {','.join(MEASURES)}")
     parser.add_argument("--seed", type=int, default=0, help="seed of the samples and intervals")
     parser.add_argument(
-        "--base-row", action="store_true", help="measure the untrained base, too (slow)"
-    )
+        "--beside", metavar="words|NAME=FOLDER",
+        help="measure the base asked in words, or another adapter, as a column of baselines",
+    )  # fmt: skip
     parser.add_argument(
         "--json", type=Path, help="file of the results (default: docs/measures.json; none if quick)"
     )
@@ -153,7 +155,7 @@ def _run(
     if stored is not None:
         if report.comparable(stored):
             report = stored
-        else:
+        elif options.beside is None:
             print(
                 f"{json_path} holds figures of another adapter, seed or extent: replaced.",
                 file=sys.stderr,
@@ -165,10 +167,18 @@ def _run(
         if table_path:
             write(table_path, table(so_far))
 
-    core = load_embedded(settings)
-    base = base_core(settings) if options.base_row else None
     how = Options(options.seed, options.quick, settings.cache_dir)
-    return measure(report, names, core, how, base, finished)
+    if options.beside is None:
+        return measure(report, names, load_embedded(settings), how, finished)
+    names = [name for name in names if name not in ONLY_RELEASE]
+    if options.beside == "words":
+        core: Core = base_in_words(settings)
+        return beside(report, names, core, core.name, how, finished)
+    column, _, folder = options.beside.partition("=")
+    if not folder:
+        raise CandorError(f"--beside takes 'words' or NAME=FOLDER, not '{options.beside}'.")
+    core = load_embedded(replace(settings, adapter=Path(folder)))
+    return beside(report, names, core, column, how, finished)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from core_model import corpora
 from core_model import measure as command
+from core_model.config import Settings
 from core_model.core import Core
 from core_model.corpora.base import Record, Split
 from core_model.errors import CandorError, StorageError, UnknownName
@@ -298,11 +299,9 @@ def test_a_core_that_agrees_with_itself_has_no_gap(speeches: ToyCore) -> None:
     for name in ("inversion gap, speeches", "inversion gap, places", "prior gap", "wrong direction",
                  "order SD", "presence leak", "two routes"):  # fmt: skip
         assert rows[name].value == pytest.approx(0.0, abs=1e-5)
-    row = rows["inversion gap, speeches"]
-    assert row.guard["read NLL"] == pytest.approx(row.guard["reversed NLL"])
-    assert (
-        row.guard["read NLL"] < row.baselines["knowing nothing, NLL"] == pytest.approx(math.log(5))
-    )
+    guard, row = rows["inversion gap, speeches"].guard, rows["read NLL, speeches"]
+    assert guard["read NLL"] == row.value == pytest.approx(guard["reversed NLL"])
+    assert row.value < row.baselines["knowing nothing"] == pytest.approx(math.log(5))
 
 
 def test_a_core_that_contradicts_itself_has_gaps(speeches: ToyCore) -> None:
@@ -518,13 +517,27 @@ def test_a_failed_measure_does_not_stop_the_others() -> None:
     seen: list[int] = []
     with registered(split_names(), toy.speeches()) as core:
         done = command.measure(
-            Report("ab12", 3, True), ["attribution", "names"], core, QUICK, base=core,
+            Report("ab12", 3, True), ["attribution", "names"], core, QUICK,
             finished=lambda so_far: seen.append(len(so_far.results)),
         )  # fmt: skip
     assert done.results["attribution"].failure is not None
-    first = done.results["names"].rows[0]
-    assert first.baselines["instruct base"] == first.value
+    assert done.results["names"].rows
     assert seen == [1, 2]
+
+
+def test_another_core_stands_among_the_baselines_of_what_is_measured() -> None:
+    with registered(split_names()) as core:
+        mine = command.measure(Report("ab12", 3, True), ["names"], core, QUICK)
+        skewed = {key: 3.0 if key[0] == "Anna" else 1.0 for key in NAMES}
+        other = core_of(skewed, split_names())
+        both = command.beside(mine, ["names"], other, "all alike", QUICK)
+        alone = command.measure(Report("cd34", 3, True), ["names"], other, QUICK)
+        row, was, of_other = (r.results["names"].rows[0] for r in (both, mine, alone))
+        assert row.baselines == {**was.baselines, "all alike": of_other.value}
+        assert (row.value, both.results["names"].date) == (was.value, mine.results["names"].date)
+        assert of_other.value > was.value
+        with pytest.raises(CandorError, match="'names' is not measured yet"):
+            command.beside(Report("ab12", 3, True), ["names"], other, "all alike", QUICK)
 
 
 def test_only_names_measures_there_are() -> None:
@@ -557,7 +570,13 @@ def test_command_measures_and_adds_to_the_same_adapters_file(
     from core_model import loading
 
     with registered(split_names()) as core:
-        monkeypatch.setattr(loading, "load_embedded", lambda settings: core)
+        loaded: list[Path | None] = []
+
+        def load(settings: Settings) -> Core:
+            loaded.append(settings.adapter)
+            return core
+
+        monkeypatch.setattr(loading, "load_embedded", load)
         monkeypatch.setattr(command, "_adapter_sha256", lambda settings: "ab12")
         assert command.main(arguments) == 0
         kept = Report.read(path)
@@ -565,7 +584,15 @@ def test_command_measures_and_adds_to_the_same_adapters_file(
         kept.with_result("time", Measured(date="2030-01-01")).save(path)
         assert command.main(arguments) == 0
         assert set(json.loads(path.read_text())["runs"]) == {"names", "time"}
+        assert command.main([*arguments, "--beside", f"twin={tmp_path}"]) == 0
+        assert loaded[-1] == tmp_path
+        measures = json.loads(path.read_text())["measures"]
+        assert all("twin" in row["baselines"] for row in measures)
+        assert command.main([*arguments, "--beside", "twin"]) == 2
+        assert "NAME=FOLDER" in capsys.readouterr().err
         monkeypatch.setattr(command, "_adapter_sha256", lambda settings: "cd34")
+        assert command.main([*arguments, "--beside", f"twin={tmp_path}"]) == 2
+        assert set(json.loads(path.read_text())["runs"]) == {"names", "time"}
         assert command.main(arguments) == 0
     assert set(json.loads(path.read_text())["runs"]) == {"names"}
     assert "another adapter" in capsys.readouterr().err
