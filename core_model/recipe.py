@@ -102,6 +102,24 @@ class Recipe(BaseModel):
         left = max(0.0, (step - begin) / max(1.0, self.steps - begin))
         return warm * (1.0 - (1.0 - self.final_factor) * left)
 
+    def changed(self, without: str | None = None, steps: int | None = None) -> Recipe:
+        """The recipe without some of its tasks, `A,B`, and with another number of steps.
+
+        Its name says so. Raises CandorError for a task that it does not have, or for no step.
+        """
+        left_out = [name.strip() for name in (without or "").split(",") if name.strip()]
+        names = [entry.name for entry in self.tasks]
+        for name in left_out:
+            if name not in names:
+                raise CandorError(f"No task '{name}' to leave out. There are: {', '.join(names)}.")
+        tasks = tuple(entry for entry in self.tasks if entry.name not in left_out)
+        if (steps is not None and steps < 1) or not tasks:
+            raise CandorError("A run takes at least one step of one task.")
+        name = "-without-".join([self.name, *left_out]) + (f"-{steps}-steps" if steps else "")
+        return self.model_copy(
+            update={"name": name, "tasks": tasks, "steps": steps or self.steps}
+        )  # fmt: skip
+
 
 def read_recipe(path: Path) -> Recipe:
     """The recipe in a file; raises CandorError with one line that says what is wrong."""

@@ -188,12 +188,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/NAME)")
     parser.add_argument("--base", type=Path, help="folder of the base weights")
+    parser.add_argument(
+        "--without", metavar="TASKS", help="tasks left out, as in A,B: an ablation of the recipe"
+    )
+    parser.add_argument("--steps", type=int, help="steps in place of the recipe's")
     options = parser.parse_args(arguments)
     try:
         from core_model.base import resolve_base
         from core_model.config import Settings
 
-        recipe = read_recipe(options.recipe)
+        recipe = read_recipe(options.recipe).changed(options.without, options.steps)
         settings = Settings.from_environment()
         base = resolve_base(options.base or settings.base, settings.cache_dir)
         wire = Wire(Tokenizer(base.tokenizer))

@@ -9,9 +9,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
+from core_model import corpora
 from core_model.core import Core
+from core_model.corpora.base import Record, Split
 from core_model.errors import CandorError, InvalidQuery
+from core_model.graph import Schema, Variable
 from core_model.joint_writing import Estimated, Written, write_jointly
+from core_model.measures.result import Options
+from core_model.measures.writing import writing
 from core_model.notation import Binding
 from core_model.planning import Conditional
 from tests import toy
@@ -114,3 +119,66 @@ def test_the_command_shows_text_and_estimates(core: Continuing) -> None:
     for query in ("weather: text; sky", "weather: H(sky)"):
         with pytest.raises(InvalidQuery, match="One relation is written"):
             list(written(core, query, "sky", 2, 0, False))
+
+
+# --- the measure ----------------------------------------------------------------------------------
+
+ABOUT = {
+    "ships": "Our ships sail all the seas and guard the coast",
+    "coins": "Silver coins and gold are money in every bank",
+}
+
+
+class Passages(toy.ToyCorpus):
+    """Two passages, one a topic; each is written under the other topic one time in five."""
+
+    def __init__(self) -> None:
+        variables = (
+            Variable("text", "open", (), False, "a passage"),
+            Variable("topic", "closed", tuple(ABOUT), False, "what it is about"),
+            Variable("author", "closed", ("A", "B"), False, "who wrote it"),
+            Variable("year", "closed", ("1790", "1800"), True, "when"),
+        )
+        table = {
+            (text, topic, "A", year): 0.8 if ABOUT[topic] == text else 0.2
+            for text in ABOUT.values()
+            for topic in ABOUT
+            for year in ("1790", "1800")
+        }
+        super().__init__(Schema("speeches", "text", variables), table)
+
+    def records(self, split: Split) -> Sequence[Record]:
+        return [r for r in super().records("train") if ABOUT[r.values["topic"]] == r.values["text"]]
+
+
+class Writer(toy.ToyCore):
+    """Goes on about the topic that it is given, with none about ships."""
+
+    def write(
+        self, conditional: Conditional, rng: np.random.Generator, numbers: Sequence[str] | None,
+        temperature: float = 1.0, max_tokens: int = 120, opening: str = "",
+    ) -> Iterator[str]:  # fmt: skip
+        given = {b.variable: b.value for b in conditional.given}
+        yield ABOUT[given.get("topic", "ships")]
+
+
+def test_a_topic_makes_its_own_text_likelier_and_another_less() -> None:
+    corpus = Passages()
+    with corpora.register(corpus):
+        rows = {row.name: row for row in writing(Writer(corpus), Options(quick=True))}
+        gain, loss, turned = rows.values()
+    # Given its topic a passage has 0.8, given the other one 0.2, given nothing a half.
+    words = [len(text.split()) for text in ABOUT.values()]
+    assert gain.value == pytest.approx(np.mean([np.log(1.6) / n for n in words]), rel=0.1)
+    assert loss.value == pytest.approx(np.mean([np.log(0.4) / n for n in words]), rel=0.1)
+    assert turned.value == pytest.approx(0.8)
+    assert turned.guard["the text's own"] == pytest.approx(0.2)
+    assert turned.baselines["no topic given"] < 0.8
+
+
+def test_without_topics_there_is_nothing_to_measure() -> None:
+    with (
+        corpora.register(toy.speeches()) as corpus,
+        pytest.raises(CandorError, match="no held-out"),
+    ):
+        writing(Writer(corpus), Options(quick=True))

@@ -210,6 +210,22 @@ def test_a_task_that_is_not_there_is_refused() -> None:
             TaskEntry(name="x", source=source, rows=1).make(tiny.wire())
 
 
+def test_an_ablation_leaves_tasks_out_and_says_so() -> None:
+    whole = tiny.recipe(10)
+    first, *others = (entry.name for entry in whole.tasks)
+    changed = whole.changed(without=first, steps=4)
+    assert [entry.name for entry in changed.tasks] == others
+    assert changed.steps == 4
+    assert changed.name == f"{whole.name}-without-{first}-4-steps"
+    assert whole.changed() == whole
+    with pytest.raises(CandorError, match="No task 'nothing' to leave out"):
+        whole.changed(without="nothing")
+    with pytest.raises(CandorError, match="at least one step of one task"):
+        whole.changed(without=",".join([first, *others]))
+    with pytest.raises(CandorError, match="at least one step"):
+        whole.changed(steps=0)
+
+
 def test_an_option_that_a_task_does_not_have_is_refused() -> None:
     entry = TaskEntry(
         name="x", source="core_model.tasks:SpeechesTask", rows=1, options={"teacher_shaer": 0.3}

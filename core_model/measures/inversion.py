@@ -44,7 +44,7 @@ def inversion(core: Core, options: Options) -> list[MeasureRow]:
 
     - inversion gap: mean KL(read ‖ reversed), nats. Its guards are
     - read NLL, reversed NLL: of the true label by either route, which a core that knows nothing
-      has at log 8 = 2.08 nats, though its gap is 0.
+      has at log 8 = 2.08 nats, though its gap is 0; combined NLL: by their geometric mean.
     - prior gap: the same passages under three priors each that training never saw, drawn from a
       flat Dirichlet: mean KL(q ‖ b), nats, of the posterior q that the core states when the prior
       stands in the query, and of what it reads without one, weighed by the prior, b. Its guard is
@@ -68,7 +68,9 @@ def inversion(core: Core, options: Options) -> list[MeasureRow]:
             reversed_[row] = _normalised(np.array(written) + _labels(core, item))
         gap = (np.exp(read) * (read - reversed_)).sum(axis=1)
         groups = [item.group for item in items]
+        both = _normalised((read + reversed_) / 2)
         losses = {"read NLL": -read[:, 0], "reversed NLL": -reversed_[:, 0]}
+        losses["combined NLL"] = -both[:, 0]
         rows.append(
             measured(
                 f"inversion gap, {name}", "nats", mean_of(gap), groups, options,
@@ -180,6 +182,7 @@ def _log_p(
 
 
 def _normalised(scores: Floats) -> Floats:
-    """(n,) log-probabilities that sum to one; no answer is taken to be impossible."""
-    floored = np.maximum(scores, scores.max() - 700)
-    return np.asarray(floored - np.logaddexp.reduce(floored), np.float64)
+    """(…, n) log-probabilities that sum to one; no answer is taken to be impossible."""
+    floored = np.maximum(scores, scores.max(axis=-1, keepdims=True) - 700)
+    total = np.logaddexp.reduce(floored, axis=-1, keepdims=True)
+    return np.asarray(floored - total, np.float64)

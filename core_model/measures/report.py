@@ -20,6 +20,7 @@ from core_model.measures.result import Goal, MeasureRow, Options
 from core_model.measures.safety import safety
 from core_model.measures.timing import timing
 from core_model.measures.transitivity import transitivity
+from core_model.measures.writing import writing
 
 Measure = Callable[[Core, Options], list[MeasureRow]]
 MEASURES: dict[str, Measure] = {
@@ -29,6 +30,7 @@ MEASURES: dict[str, Measure] = {
     "conditioning": conditioning,
     "networks": networks,
     "transitivity": transitivity,
+    "writing": writing,
     "safety": safety,
     "time": timing,
 }
