@@ -55,15 +55,13 @@ def writing(core: Core, options: Options) -> list[MeasureRow]:
         anyway.append(_share(core, free, other))
     groups = [(r.values["author"], r.values["year"]) for r, _ in passages]
 
-    def row(name: str, unit: str, values: list[float], *rest: dict[str, float]) -> MeasureRow:
-        return measured(name, unit, mean_of(np.array(values)), groups, options, *rest)
-
+    own_share, free_share = float(np.mean(kept)), float(np.mean(anyway))
     return [
-        row("topic gain", "nats/word", gain),
-        row("contradicted text", "nats/word", loss),
-        row(
-            "contradicting topic", "share", followed,
-            {"the text's own": float(np.mean(kept))}, {"no topic given": float(np.mean(anyway))},
+        measured("topic gain", "nats/word", mean_of(np.array(gain)), groups, options),
+        measured("contradicted text", "nats/word", mean_of(np.array(loss)), groups, options),
+        measured(
+            "contradicting topic", "share", mean_of(np.array(followed)), groups, options,
+            {"the text's own": own_share}, {"no topic given": free_share},
         ),
     ]  # fmt: skip
 
