@@ -42,6 +42,12 @@ def _kin() -> Corpus:
     return Kin()
 
 
+def _chance() -> Corpus:
+    from core_model.corpora.chance import Chance
+
+    return Chance()
+
+
 def _network(name: str) -> Corpus:
     from core_model.corpora.networks import Network
 
@@ -54,6 +60,7 @@ _MAKERS: dict[str, Callable[[], Corpus]] = {
     "speeches": _speeches,
     "safety": _safety,
     "kin": _kin,
+    "chance": _chance,
     **{name: partial(_network, name) for name in (*TRAINING, *HELD_OUT)},
 }
 _REGISTERED: dict[str, Corpus] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 from tqdm import tqdm
@@ -12,7 +11,17 @@ from core_model import corpora
 from core_model.core import Core
 from core_model.corpora.networks import HELD_OUT, TRAINING, Network
 from core_model.gibbs import gibbs
-from core_model.measures.result import Floats, Goal, MeasureRow, Options, mean_of, measured
+from core_model.measures.result import (
+    SMALLEST,
+    Floats,
+    Goal,
+    MeasureRow,
+    Options,
+    kl_nats,
+    mean_of,
+    measured,
+    total_variation,
+)
 from core_model.notation import Binding
 from core_model.planning import Conditional
 
@@ -21,7 +30,6 @@ MOST_KNOWN = 6
 ORDERS = 4
 UNKNOWN = 3
 CHAINS, QUICK_CHAINS = 4000, 400
-SMALLEST = 1e-9
 
 
 def networks(core: Core, options: Options) -> list[MeasureRow]:
@@ -51,12 +59,12 @@ def networks(core: Core, options: Options) -> list[MeasureRow]:
                 known, asked, value = _case(network, rng)
                 exact = network.exact(known, [asked])
                 found = _orders(core, network, known, asked, rng)
-                kl.append(_kl(exact, found[0]))
+                kl.append(kl_nats(exact, found[0]))
                 place = network.schema.variable(asked).values.index(value)
                 spread.append(float(np.log(np.maximum(found[:, place], SMALLEST)).std()))
-                entropy.append(-_kl(exact, np.ones_like(exact)))
-                marginal.append(_kl(exact, network.exact({}, [asked])))
-                counted.append(_kl(exact, _counted(network, known, asked)))
+                entropy.append(-kl_nats(exact, np.ones_like(exact)))
+                marginal.append(kl_nats(exact, network.exact({}, [asked])))
+                counted.append(kl_nats(exact, _counted(network, known, asked)))
                 groups.append((name, case))
         is_held_out = kind == "held-out"
         goals = (Goal("at most", 0.10), Goal("at most", 0.05)) if is_held_out else (None, None)
@@ -127,12 +135,6 @@ def _counted(network: Network, known: dict[str, str], asked: str) -> Floats:
     return np.asarray(shares / shares.sum(), np.float64)
 
 
-def _kl(p: Floats, q: Floats) -> float:
-    """KL(p ‖ q), nats; probabilities of q below 1e-9 count as that."""
-    seen = p > 0
-    return float((p[seen] * np.log(p[seen] / np.maximum(q[seen], SMALLEST))).sum())
-
-
 def _gibbs(core: Core, network: Network, options: Options) -> tuple[float, float]:
     """Distances from the exact joint of three variables: of Gibbs draws, and of exact ones."""
     rng = options.rng(11)
@@ -149,8 +151,4 @@ def _gibbs(core: Core, network: Network, options: Options) -> tuple[float, float
         place = tuple(v.index(s) for v, s in zip(values, state, strict=True))
         shares[place] = count / n
     ideal = rng.multinomial(n, exact.ravel()) / n
-    return _tv(shares.ravel(), exact.ravel()), _tv(ideal, exact.ravel())
-
-
-def _tv(p: Sequence[float] | Floats, q: Sequence[float] | Floats) -> float:
-    return float(np.abs(np.asarray(p) - np.asarray(q)).sum() / 2)
+    return total_variation(shares.ravel(), exact.ravel()), total_variation(ideal, exact.ravel())

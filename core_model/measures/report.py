@@ -12,6 +12,7 @@ from typing import Any
 from core_model.core import Core
 from core_model.errors import StorageError
 from core_model.measures.attribution import attribution
+from core_model.measures.chance import chance
 from core_model.measures.conditioning import conditioning
 from core_model.measures.inversion import inversion
 from core_model.measures.names import names
@@ -31,6 +32,7 @@ MEASURES: dict[str, Measure] = {
     "networks": networks,
     "transitivity": transitivity,
     "writing": writing,
+    "chance": chance,
     "safety": safety,
     "time": timing,
 }

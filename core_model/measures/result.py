@@ -123,6 +123,21 @@ def mean_of(values: Floats) -> Statistic:
     return lambda indices: float(values[indices].mean())
 
 
+SMALLEST = 1e-9
+"""Smaller probabilities count as that much where a logarithm is taken."""
+
+
+def kl_nats(p: Floats, q: Floats) -> float:
+    """KL(p ‖ q) in nats, of (n,) probabilities over the same outcomes."""
+    seen = p > 0
+    return float((p[seen] * np.log(p[seen] / np.maximum(q[seen], SMALLEST))).sum())
+
+
+def total_variation(p: Floats, q: Floats) -> float:
+    """½ Σ |p - q| of (n,) probabilities over the same outcomes."""
+    return float(np.abs(p - q).sum() / 2)
+
+
 def jsd_bits(p: Floats, q: Floats) -> float:
     """Jensen-Shannon divergence, ½ KL(p ‖ m) + ½ KL(q ‖ m) with m = (p + q) / 2, in bits.
 

@@ -3,6 +3,7 @@
 Each task draws random rows; one row packs one known part with several questions about it.
 """
 
+from core_model.tasks.chance import ChanceTask
 from core_model.tasks.kin import KinTask
 from core_model.tasks.names import NamesTask
 from core_model.tasks.networks import NetworksTask
@@ -13,6 +14,7 @@ from core_model.tasks.speeches import SpeechesTask
 from core_model.tasks.topics import TopicTask
 
 __all__ = [
+    "ChanceTask",
     "KinTask",
     "NamesTask",
     "NetworksTask",
