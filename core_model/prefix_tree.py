@@ -292,6 +292,19 @@ class RowBuilder:
                 self._paths[first + int(answer)] = paths[end]
         return slice(first, len(self._paths))
 
+    def score_path(self, tokens: Sequence[int], after: int, lengths: Sequence[int]) -> slice:
+        """Compute log p of a chain's first tokens behind a token, for each of these lengths.
+
+        Returns their places among all that the row scores.
+        """
+        nodes = [after]
+        for token in tokens[:-1]:
+            nodes.append(self.extend([token], nodes[-1]))
+        begin, first = self._n_targets, len(self._paths)
+        self._add(np.array(nodes), np.array(tokens), np.zeros(len(tokens)))
+        self._paths += [list(range(begin, begin + length)) for length in lengths]
+        return slice(first, len(self._paths))
+
     def _add(self, nodes: NDArray[np.int64], tokens: NDArray[np.int64], weights: Floats) -> None:
         self._nodes.append(nodes.astype(np.int32))
         self._targets.append(tokens.astype(np.int32))

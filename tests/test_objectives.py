@@ -200,12 +200,37 @@ def test_countries_whose_chains_are_held_out_are_in_no_chain_row() -> None:
     assert not any(map(held_out_compound, known))
 
 
-def test_an_inversion_row_has_a_gap_that_its_model_can_close(core: Core) -> None:
+@pytest.mark.parametrize("parts", [1, 3])
+def test_an_inversion_row_has_a_gap_that_its_model_can_close(core: Core, parts: int) -> None:
     decoder = tiny.decoder(rank=8)
-    (row,) = InversionTask(tiny.wire(), "weather", "sky").rows(np.random.default_rng(0), 1)
+    task = InversionTask(tiny.wire(), "weather", "sky", parts=parts)
+    (row,) = task.rows(np.random.default_rng(0), 1)
     gap = closed_by_training(decoder, row)
     assert gap[0] > 1e-4
     assert gap[-1] < 0.5 * gap[0]
+
+
+def test_a_path_is_scored_at_every_length_as_a_whole_answer_is() -> None:
+    wire = tiny.wire()
+    tokens = wire.answer("sunny day")
+    builder = RowBuilder()
+    after = builder.prompt(wire.prompt(Conditional("weather", "text")))
+    path = builder.score_path(tokens, after, [3, len(tokens)])
+    shorter = [*tokens[:3], wire.end]
+    tree = builder.score(PrefixTree.build([tokens, shorter]), after)
+    found = []
+
+    def keep(log_p: Tensor) -> Tensor:
+        found.extend([log_p[path].tolist(), log_p[tree].tolist()])
+        return log_p.sum() * 0
+
+    (batch,) = batches([builder.build(keep)])
+    row_losses(tiny.decoder(), batch, wire.silent)
+    (begun, written), (whole, ended) = found
+    assert written == pytest.approx(whole, abs=1e-5)
+    # Where the shorter answer ends, one token more is paid for.
+    assert begun > ended
+    assert begun > written
 
 
 def closed_by_training(decoder: Decoder, row: PackedRow) -> list[float]:

@@ -36,13 +36,18 @@ def bayes_gap(read: Tensor, written: Tensor, prior: Tensor) -> Tensor:
 
 
 class InversionTask:
-    """A closed label of a record's document, over the true value and random others."""
+    """A closed label of a record's document, over the true value and random others.
+
+    The document is related to the label as a whole and, where `parts` is more than one, also where
+    it has been written in part; what stands there by then is read as a document of its own.
+    """
 
     corpora: tuple[str, ...] = ()
 
     def __init__(
-        self, wire: Wire, corpus: str, variable: str, candidates: int = 8, words: int = 0
-    ) -> None:
+        self, wire: Wire, corpus: str, variable: str, candidates: int = 8, words: int = 0,
+        parts: int = 1,
+    ) -> None:  # fmt: skip
         """words: of the document, how many are read and written; 0 is all."""
         loaded = corpora.load(corpus)
         self._wire = wire
@@ -51,6 +56,7 @@ class InversionTask:
         self._records = refuse_held_out(loaded, loaded.records("train"))
         self._candidates = candidates
         self._words = words
+        self._parts = parts
 
     def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
         """One document a row."""
@@ -61,23 +67,44 @@ class InversionTask:
         true = values[self._variable.name]
         others = [str(v) for v in rng.permutation(self._variable.values) if v != true]
         candidates = [true, *others[: self._candidates - 1]]
-        document = values[self._schema.document]
-        if self._words:
-            document = " ".join(document.split()[: self._words])
+        documents = self._begun(values[self._schema.document])
+        # The last one is written to its end.
+        lengths = [len(self._wire.answer(document)) - 1 for document in documents]
+        lengths[-1] += 1
         builder = RowBuilder()
-
-        def scored(tree: PrefixTree, variable: str, *given: Binding) -> slice:
-            conditional = Conditional(self._schema.corpus, variable, given)
-            return builder.score(tree, builder.prompt(self._wire.prompt(conditional)))
-
         label = PrefixTree.build([self._wire.answer(value) for value in candidates])
-        text = PrefixTree.build([self._wire.answer(document)])
         name, about = self._variable.name, self._schema.document
-        prior = scored(label, name)
-        read = scored(label, name, Binding(about, document))
-        written = [scored(text, about, Binding(name, value)) for value in candidates]
-        return builder.build(
-            lambda log_p: bayes_gap(
-                log_p[read], torch.cat([log_p[place] for place in written]), log_p[prior]
-            )
-        )
+
+        def prompt(variable: str, *given: Binding) -> int:
+            conditional = Conditional(self._schema.corpus, variable, given)
+            return builder.prompt(self._wire.prompt(conditional))
+
+        prior = builder.score(label, prompt(name))
+        read = [builder.score(label, prompt(name, Binding(about, text))) for text in documents]
+        whole = self._wire.answer(documents[-1])
+        written = [
+            builder.score_path(whole, prompt(about, Binding(name, value)), lengths)
+            for value in candidates
+        ]
+
+        def gap(log_p: Tensor) -> Tensor:
+            columns = torch.stack([log_p[place] for place in written], dim=1)
+            gaps = [
+                bayes_gap(log_p[place], column, log_p[prior])
+                for place, column in zip(read, columns, strict=True)
+            ]
+            return torch.stack(gaps).mean()
+
+        return builder.build(gap)
+
+    def _begun(self, document: str) -> list[str]:
+        """The document written up to several places, the whole one last."""
+        if not self._words and self._parts == 1:
+            return [document]
+        words = document.split()[: self._words or None]
+        ends = {len(words) * (part + 1) // self._parts for part in range(self._parts)} - {0}
+        texts = [" ".join(words[:end]) for end in sorted(ends)]
+        whole = self._wire.answer(texts[-1])[:-1]
+        # What is spelled otherwise once more follows was never written so.
+        begun = [self._wire.answer(text)[:-1] for text in texts]
+        return [t for t, tokens in zip(texts, begun, strict=True) if whole[: len(tokens)] == tokens]
