@@ -17,11 +17,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core_model import notation, priors
+from core_model import notation, priors, stated
 from core_model.corpora import schema
-from core_model.errors import CandorError, InvalidQuery
+from core_model.errors import CandorError, InvalidQuery, UnknownName
 from core_model.graph import Variable
-from core_model.notation import Binding, Draw
+from core_model.notation import Binding, Draw, Measure
 from core_model.planning import Conditional, PlannedStep, State, at_once, is_joint, plan
 
 Method = Literal["exact", "sampled", "asked", "data"]
@@ -297,6 +297,28 @@ class Core(ABC):
         """What the core says of a chain asked as one question; raises what `at_once` raises."""
         found = self.distribution_of(at_once(query, data), top)
         return replace(found, query=notation.format(query), method="asked")
+
+    @property
+    def states_numbers(self) -> bool:
+        """Whether it has learnt to state measures of itself."""
+        return False
+
+    def stated(self, query: Measure) -> Estimate:
+        """What the core says a measure of itself is: mean and deviation of the number it states.
+
+        Raises UnknownName where it has not learnt to.
+        """
+        if not self.states_numbers:
+            raise UnknownName(
+                "This core has not learnt to state measures of itself. Use exact or sampled."
+            )
+        kind = type(query)
+        asked = Conditional(query.corpus or "", stated.question(query), query.given)
+        p = np.exp(self.log_prob_of(asked, stated.GRIDS[kind]))
+        p, grid = p / p.sum(), stated.numbers(kind)
+        mean = float(p @ grid)
+        error = float(np.sqrt(p @ (grid - mean) ** 2))
+        return Estimate("asked", mean, error, 0, stated.UNITS.get(kind, ""))
 
     def _sample_each(
         self, step: PlannedStep, states: Sequence[State], rng: np.random.Generator

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from core_model import priors
+from core_model import priors, stated
 from core_model.errors import InvalidQuery, UnknownName
 from core_model.notation import (
     AnyQuery,
@@ -96,11 +96,14 @@ class Schema:
         raise self._unknown("variable", name, self.names)
 
     def asked(self, steps: str) -> Variable:
-        """The variable that steps asked as one, such as `father; father`, answer."""
+        """The variable that steps asked as one, such as `father; father`, or a measure answer."""
         if steps in self.names:
             return self.variable(steps)
         query = parse(steps)
-        last = query.steps[-1] if isinstance(query, Draw) else None
+        if not isinstance(query, Draw):
+            grid = stated.GRIDS[type(query)]
+            return Variable(steps, "closed", grid, True, "a number that the core states of itself")
+        last = query.steps[-1]
         if not isinstance(last, Step):
             raise InvalidQuery(f"'{_short(steps)}' does not end in one relation.")
         return self.variable(self._target(last.relation, last.inverse))

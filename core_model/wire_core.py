@@ -31,6 +31,7 @@ from core_model.planning import Conditional
 from core_model.prefix_tree import PrefixTree
 from core_model.sampler import ANSWER_LIMIT
 from core_model.search import Found
+from core_model.stated import STATED
 from core_model.wire import Wire
 
 PROMPT_LIMIT = 2048
@@ -47,6 +48,10 @@ class WireCore(Core):
         self._learnt = learnt
         self._wire = wire
         self._number_tokens = TokenTable.of(wire.tokenizer)
+
+    @property
+    def states_numbers(self) -> bool:
+        return self._learnt is not None and STATED in self._learnt
 
     # --- what an engine does --------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """Measure the persona on held-out wordings, beside the measures of the core.
 
-`python -m persona.measure` runs all measures: those of `core_model.measures` and `persona`, which
-asks each question of `tests/heldout_questions.json` as a conversation of its own.
+`python -m persona.measure` runs all measures: those of `core_model.measures`, `self-knowledge` of
+the tools, and `persona`, which asks each question of `tests/heldout_questions.json` as a
+conversation of its own.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from core_model.measures.result import Goal, MeasureRow, Options, mean_of, measu
 from persona.agent import Agent
 from persona.events import Event, NumbersChecked, Reply, ToolCall, TurnFailed
 from tools.registry import find
+from tools.self_knowledge import self_knowledge
 
 QUESTIONS = Path(__file__).parent.parent / "tests" / "heldout_questions.json"
 QUICK = 20
@@ -116,5 +118,6 @@ def read_questions(path: Path) -> list[dict[str, Any]]:
 if __name__ == "__main__":
     from core_model.measures.report import MEASURES
 
+    MEASURES["self-knowledge"] = self_knowledge
     MEASURES["persona"] = persona
     sys.exit(main())

@@ -164,7 +164,7 @@ def test_a_measure_that_cannot_be_enumerated_is_sampled(core: Core) -> None:
     ("query", "options", "says"),
     [
         ("names: sex", {"method": "asked", "data": "Emma"}, "Only a chain"),
-        ("names: H(sex)", {"method": "asked"}, "states no measures itself"),
+        ("names: H(sex)", {"method": "asked"}, "does not state measures itself"),
         ("speeches: party; year | medium=spoken", {"method": "asked"}, "nothing but its data"),
         ("names: name", {"method": "guess"}, "Unknown method 'guess'"),
         ("names: name", {"top": 0}, "Between 1 and 1000"),

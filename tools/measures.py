@@ -1,8 +1,9 @@
 """Probability, entropy, mutual information and correlation: one function each, by every method.
 
-`exact` enumerates the core's own probabilities, `sampled` draws from the core and counts, `data`
-counts records of the corpus. Entropies are in nats. An estimate's `n` is 0 where all was
-enumerated. A method that a measure does not have raises `NoSuchMethod`.
+`exact` enumerates the core's own probabilities, `sampled` draws from the core and counts, `asked`
+is the number that the core states when it is asked for it, `data` counts records of the corpus.
+Entropies are in nats. An estimate's `n` is 0 where all was enumerated or stated. A method that a
+measure does not have raises `NoSuchMethod`.
 """
 
 from __future__ import annotations
@@ -29,14 +30,13 @@ from core_model.notation import Correlation, Entropy, Measure, MutualInformation
 from core_model.planning import Conditional
 from tools import joint
 from tools.joint import NoSuchMethod, Values, corpus_of
-from tools.registry import ContextMethod
 
-OneMethod = Literal["exact", "sampled", "data"]
+OneMethod = Literal["exact", "sampled", "asked", "data"]
 Methods = Mapping[OneMethod, Callable[[Core, Any, np.random.Generator], Estimate]]
 
 
 def estimates(
-    core: Core, query: Measure, method: ContextMethod, rng: np.random.Generator
+    core: Core, query: Measure, method: OneMethod | Literal["all"], rng: np.random.Generator
 ) -> tuple[Estimate, ...]:
     """Estimates of a measure by one method, or by all that exist for it and can be afforded.
 
@@ -73,6 +73,13 @@ def _takes_one_batch(query: Measure) -> bool:
             return len(variables) == 1
         case _:
             return False
+
+
+def asked(core: Core, query: Measure, _: np.random.Generator) -> Estimate:
+    """The number that the core states, with the error that it states; raises NoSuchMethod."""
+    if not core.states_numbers:
+        raise NoSuchMethod("This core does not state measures itself. Use exact or sampled.")
+    return core.stated(query)
 
 
 # --- probability --------------------------------------------------------------------------------
@@ -332,17 +339,25 @@ _METHODS: Mapping[type[Measure], Methods] = {
     Probability: {
         "exact": probability_exact,
         "sampled": probability_sampled,
+        "asked": asked,
         "data": probability_data,
     },
-    Entropy: {"exact": entropy_exact, "sampled": entropy_sampled, "data": entropy_data},
+    Entropy: {
+        "exact": entropy_exact,
+        "sampled": entropy_sampled,
+        "asked": asked,
+        "data": entropy_data,
+    },
     MutualInformation: {
         "exact": mutual_information_exact,
         "sampled": mutual_information_sampled,
+        "asked": asked,
         "data": mutual_information_data,
     },
     Correlation: {
         "exact": correlation_exact,
         "sampled": correlation_sampled,
+        "asked": asked,
         "data": correlation_data,
     },
 }

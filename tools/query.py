@@ -54,8 +54,6 @@ def run_query(
         if chosen == "all":
             body["methods"] = [distribution_json(each) for each in found]
     else:
-        if chosen == "asked":
-            raise NoSuchMethod("The core states no measures itself yet. Use exact or sampled.")
         if data is not None:
             raise InvalidQuery("A measure reads no data: give what is known after '|'.")
         try:

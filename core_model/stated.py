@@ -1,0 +1,58 @@
+"""Numbers that the core states of itself: P, H, I and corr asked as questions with short answers.
+
+The question is the measure in the notation, what is given stands before it as ever, and the answer
+is one of the numbers of a grid. So the core gives a distribution over numbers: its mean is what it
+states, its standard deviation the error that it states with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core_model import notation
+from core_model.notation import Correlation, Entropy, Measure, MutualInformation, Probability
+
+STATED = "numbers of its own"
+"""Stands among what an adapter has learnt where it can be asked so."""
+_DECADES = 5
+GRIDS: Mapping[type[Measure], tuple[str, ...]] = {
+    Probability: (
+        "0",
+        *(
+            f"{digits * 10.0**-place:.{place}f}"
+            for place in range(_DECADES + 1, 1, -1)
+            for digits in range(10, 100)
+        ),
+        "1",
+    ),
+    Entropy: tuple(f"{step * 0.05:.2f}" for step in range(241)),
+    MutualInformation: tuple(f"{step * 0.02:.2f}" for step in range(151)),
+    Correlation: tuple(f"{step * 0.02:.2f}" for step in range(-50, 51)),
+}
+"""Two digits of a probability down to 0.000010; entropies in nats."""
+UNITS: Mapping[type[Measure], str] = {Entropy: "nats", MutualInformation: "nats"}
+
+
+def question(query: Measure) -> str:
+    """What is asked, as it stands in the wire format: `P(name=Anna)`, without what is given."""
+    return notation.format(replace(query, corpus=None, given=()))
+
+
+def numbers(kind: type[Measure]) -> NDArray[np.float64]:
+    """(n,) the numbers of a measure's grid, from the smallest."""
+    return np.array([float(text) for text in GRIDS[kind]])
+
+
+def on_grid(kind: type[Measure], value: float) -> NDArray[np.float64]:
+    """(n,) weights of the two numbers about a value, with it as mean; others are moved in."""
+    grid = numbers(kind)
+    value = float(np.clip(value, grid[0], grid[-1]))
+    above = int(np.clip(np.searchsorted(grid, value), 1, len(grid) - 1))
+    share = (value - grid[above - 1]) / (grid[above] - grid[above - 1])
+    weights = np.zeros(len(grid))
+    weights[above - 1], weights[above] = 1 - share, share
+    return weights

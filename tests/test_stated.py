@@ -1,0 +1,185 @@
+"""Numbers that a core states of itself: the grid, the questions, the rows and the measure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from core_model import corpora, stated
+from core_model.errors import CandorError, UnknownName
+from core_model.measures.result import Options
+from core_model.notation import Binding, Correlation, Entropy, Measure, Probability, parse
+from core_model.planning import Conditional
+from tests import tiny, toy
+from tests.test_tasks import questions as asked_in
+from tools import self_knowledge
+from tools.joint import NoSuchMethod
+from tools.query import run_query
+from tools.self_knowledge import KINDS, Questions, SelfKnowledgeTask, held_out, partial_correlation
+
+TOYS = ("names", "weather")
+kinds = st.sampled_from(KINDS)
+
+
+class Frank(toy.ToyCore):
+    """States the numbers that are its own, off by a given amount."""
+
+    off = 0.0
+    states_numbers = True  # type: ignore[assignment]
+
+    def log_prob_of(self, conditional: Conditional, answers: Sequence[str]) -> NDArray[np.float64]:
+        if "(" not in conditional.variable:
+            return super().log_prob_of(conditional, answers)
+        query = parse(f"{conditional.corpus}: {conditional.variable}")
+        assert isinstance(query, Measure)
+        about = type(query)(**{**fields(query), "given": conditional.given})  # type: ignore[arg-type]
+        weights = stated.on_grid(type(query), self_knowledge.measure_of(self, about) + self.off)
+        place = {text: i for i, text in enumerate(stated.GRIDS[type(query)])}
+        with np.errstate(divide="ignore"):
+            return np.log([weights[place[answer]] for answer in answers])
+
+
+def fields(query: Measure) -> dict[str, object]:
+    return {name: getattr(query, name) for name in query.__slots__}
+
+
+@pytest.fixture
+def frank():  # type: ignore[no-untyped-def]
+    with toy.registered(*toy.all_toys()):
+        yield Frank(*toy.all_toys())
+
+
+# --- the grid -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_numbers_of_a_grid_rise_and_are_written_once(kind: type[Measure]) -> None:
+    numbers = stated.numbers(kind)
+    assert (np.diff(numbers) > 0).all()
+    assert len(set(stated.GRIDS[kind])) == len(numbers)
+
+
+@given(kinds, st.floats(-3, 14))
+def test_a_value_is_the_mean_of_its_neighbours_on_the_grid(
+    kind: type[Measure], value: float
+) -> None:
+    weights, numbers = stated.on_grid(kind, value), stated.numbers(kind)
+    assert weights.sum() == pytest.approx(1)
+    assert np.count_nonzero(weights) <= 2
+    assert weights @ numbers == pytest.approx(np.clip(value, numbers[0], numbers[-1]))
+
+
+# --- asking ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["names: P(name=Anna | sex=female, year=1950)", "names: H(sex | name=Anna)",
+     "weather: I(sky; wind)", "weather: corr(sky, wind)"],
+)  # fmt: skip
+def test_a_core_that_knows_itself_states_what_is_worked_out(frank: Frank, query: str) -> None:
+    by_method = {e["method"]: e for e in run_query(frank, query, method="all")["estimates"]}
+    step = 0.05 if "H(" in query else 0.02
+    assert by_method["asked"]["value"] == pytest.approx(by_method["exact"]["value"], abs=1e-9)
+    assert by_method["asked"]["unit"] == by_method["exact"]["unit"]
+    assert 0 <= by_method["asked"]["stderr"] <= step
+    (alone,) = run_query(frank, query, method="asked")["estimates"]
+    assert alone == by_method["asked"]
+
+
+def test_a_core_that_has_not_learnt_to_says_so(frank: Frank) -> None:
+    plain = toy.ToyCore(*toy.all_toys())
+    query = parse("names: H(sex)")
+    assert isinstance(query, Entropy)
+    with pytest.raises(NoSuchMethod, match="does not state measures itself"):
+        run_query(plain, "names: H(sex)", method="asked")
+    with pytest.raises(UnknownName, match="has not learnt to state"):
+        plain.stated(query)
+    methods = {e["method"] for e in run_query(plain, "names: H(sex)", method="all")["estimates"]}
+    assert "asked" not in methods
+    assert not tiny.random_core().states_numbers
+
+
+def test_a_question_stands_behind_what_is_given(frank: Frank) -> None:
+    query = Probability("names", (Binding("name", "Anna"),), (Binding("sex", "female"),))
+    assert stated.question(query) == "P(name=Anna)"
+    variable = corpora.schema("names").asked(stated.question(query))
+    assert (variable.kind, variable.numeric) == ("closed", True)
+    assert variable.values == stated.GRIDS[Probability]
+
+
+# --- learning it ----------------------------------------------------------------------------------
+
+
+def test_rows_ask_for_the_cores_own_numbers(frank: Frank) -> None:
+    task = SelfKnowledgeTask(tiny.wire(), TOYS, pool=12)
+    rng = np.random.default_rng(0)
+    with pytest.raises(CandorError, match="call expect"):
+        task.rows(rng, 1)
+    task.expect(frank, rng)
+    seen = 0
+    for row in task.rows(rng, 6):
+        for known, question, _ in asked_in(row):
+            corpus = next(n for n in TOYS if known.get("corpus", n) == n)
+            assert corpus
+            assert question[0] in "PHIc"
+            seen += 1
+    assert seen == 24
+    again = SelfKnowledgeTask(tiny.wire(), TOYS, pool=12)
+    again.expectations = task.expectations
+    one, other = (t.rows(np.random.default_rng(1), 1)[0] for t in (task, again))
+    assert (one.tokens == other.tokens).all()
+    assert (one.target_weight == other.target_weight).all()
+
+
+@given(st.integers(0, 2**32), kinds)
+def test_questions_keep_to_their_split_and_can_be_worked_out(
+    seed: int, kind: type[Measure]
+) -> None:
+    with toy.registered(*toy.all_toys()) as core:
+        query = Questions(TOYS).draw(np.random.default_rng(seed), kind)
+        assert not held_out(query)
+        number = self_knowledge.measure_of(core, query)
+        assert np.isfinite(number) or kind is Correlation
+
+
+# --- the measure ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("off", [0.0, 0.2])
+def test_the_measure_of_a_core_that_knows_itself_and_of_one_that_is_off(
+    off: float, monkeypatch: pytest.MonkeyPatch, frank: Frank
+) -> None:
+    frank.off = off
+    made = Questions(TOYS)
+    monkeypatch.setattr(self_knowledge, "Questions", lambda names=None, split="train": made)
+    monkeypatch.setattr(made, "draw", only_names_when_probable(made.draw))
+    rows = {row.name: row for row in self_knowledge.self_knowledge(frank, Options(quick=True))}
+    for name in ("asked P", "asked I", "asked corr"):
+        assert rows[name].value == pytest.approx(off, abs=0.15 if off else 1e-9)
+        assert (rows[name].value > 0.05) == bool(off)
+    assert (rows["asked H"].value > 0.05) == bool(off)
+    assert "partial correlation" in rows["asked P"].guard
+
+
+def only_names_when_probable(draw):  # type: ignore[no-untyped-def]
+    def limited(rng: np.random.Generator, kind: type[Measure], name: str | None = None) -> Measure:
+        return draw(rng, kind, "names" if kind is Probability else name)
+
+    return limited
+
+
+def test_partial_correlation_by_hand() -> None:
+    rng = np.random.default_rng(0)
+    world = rng.normal(size=400)
+    own = world + rng.normal(size=400)
+    assert partial_correlation(own, own, world) == pytest.approx(1)
+    assert abs(partial_correlation(world + 0.1 * rng.normal(size=400), own, world)) < 0.15
+    holes = np.where(rng.random(400) < 0.5, np.nan, world)
+    assert partial_correlation(own, own, holes) == pytest.approx(1)
+    assert np.isnan(partial_correlation(own[:3], own[:3], world[:3]))

@@ -1,0 +1,278 @@
+"""Self-knowledge: the core states numbers about itself, learns to, and is measured against itself.
+
+The target is the core's own number, worked out exactly every few hundred steps (E-step) and not
+trained by it; so a wrong belief that is stated as it is held counts as right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from core_model import corpora, stated
+from core_model.core import Core
+from core_model.corpora.base import Record, Split, refuse_held_out
+from core_model.corpora.names import FIRST_YEAR, SEXES, Names
+from core_model.corpora.network_plans import TRAINING
+from core_model.errors import CandorError, EmptySupport
+from core_model.graph import Variable
+from core_model.measures.result import Floats, Goal, MeasureRow, Options, mean_of, measured
+from core_model.notation import (
+    Binding,
+    Correlation,
+    Entropy,
+    Measure,
+    MutualInformation,
+    Probability,
+)
+from core_model.planning import Conditional
+from core_model.prefix_tree import PackedRow, RowBuilder
+from core_model.tasks.closed import ClosedAnswers
+from core_model.wire import Wire
+from tools import measures
+
+CORPORA = ("names", "speeches", "places", *TRAINING)
+POOL = 160
+"""Questions whose answers are worked out at a time."""
+QUESTIONS_A_ROW = 4
+MOST_KNOWN = 3
+FEW, MANY = 10, 300
+"""Values of one variable of a pair at most, and of the other; of what an entropy is asked."""
+HELD_OUT_SHARE = 0.2
+ITEMS, QUICK_ITEMS = 60, 6
+KINDS: tuple[type[Measure], ...] = (Probability, Entropy, MutualInformation, Correlation)
+
+
+class Questions:
+    """Random measures of the variables of corpora, about values that occur together."""
+
+    def __init__(self, names: Sequence[str] = CORPORA, split: Split = "train") -> None:
+        self._split = split
+        self._draw: dict[str, Callable[[np.random.Generator], dict[str, str]]] = {}
+        for name in names:
+            corpus = corpora.load(name)
+            if isinstance(corpus, Names):
+                self._draw[name] = _names(corpus, split)
+                continue
+            records: Sequence[Record] = corpus.records(split) or corpus.records("train")
+            if split == "train":
+                records = refuse_held_out(corpus, records)
+            self._draw[name] = _record_of(records)
+
+    def draw(
+        self, rng: np.random.Generator, kind: type[Measure] | None = None, name: str | None = None
+    ) -> Measure:
+        """A measure of a kind and a corpus, or of any; pairs and entropies keep to their split."""
+        while True:
+            corpus = name or str(rng.choice(list(self._draw)))
+            of = kind or KINDS[int(rng.choice(len(KINDS), p=(0.5, 0.2, 0.15, 0.15)))]
+            query = self._measure(corpus, of, rng)
+            if query is not None and held_out(query) in (None, self._split == "held_out"):
+                return query
+
+    def _measure(self, name: str, kind: type[Measure], rng: np.random.Generator) -> Measure | None:
+        schema = corpora.schema(name)
+        values = self._draw[name](rng)
+        document = schema.document if schema.document in values else ""
+        short = [schema.variable(v) for v in values if schema.variable(v).kind != "open"]
+        short = [short[i] for i in rng.permutation(len(short))]
+        asked = _asked(short, kind)
+        if asked is None:
+            return None
+        others = [v.name for v in short if v not in asked]
+        known = others[: int(rng.integers(MOST_KNOWN + 1))]
+        is_free = document not in (*known, *(v.name for v in asked))
+        if document and is_free and rng.random() < 0.4:
+            known = [document, *known[:1]]
+        known.sort(key=lambda variable: variable != document)
+        given = tuple(Binding(v, values[v]) for v in known)
+        one = asked[0]
+        if kind is Probability:
+            value = values[one.name]
+            if one.kind == "closed" and rng.random() < 0.4:
+                value = str(rng.choice(one.values))
+            return Probability(name, (Binding(one.name, value),), given)
+        if kind is Entropy:
+            return Entropy(name, (one.name,), given)
+        if kind is Correlation:
+            return Correlation(name, one.name, asked[1].name, given)
+        return MutualInformation(name, (one.name,), (asked[1].name,), given)
+
+
+def _asked(variables: Sequence[Variable], kind: type[Measure]) -> list[Variable] | None:
+    """The first variables that a measure can be worked out of; None where there are none."""
+    if kind is Probability:
+        return list(variables[:1])
+    closed = [v for v in variables if v.kind == "closed" and 1 < len(v.values) <= MANY]
+    if kind is Entropy:
+        return closed[:1] or None
+    if kind is Correlation:
+        closed = [v for v in closed if v.is_coded]
+    few = [v for v in closed if len(v.values) <= FEW]
+    pairs = [[one, other] for one in few for other in closed if one is not other]
+    return pairs[0] if pairs else None
+
+
+def held_out(query: Measure) -> bool | None:
+    """Whether the variables of an entropy or a pair are held out, by checksum; None of others."""
+    match query:
+        case Probability():
+            return None
+        case Entropy(variables=names):
+            asked = ["H", *names]
+        case MutualInformation(left=left, right=right):
+            asked = ["I", *sorted([*left, *right])]
+        case Correlation(left=one, right=other):
+            asked = ["corr", *sorted([one, other])]
+    digest = hashlib.sha256(" ".join([query.corpus or "", *asked]).encode()).digest()
+    return int.from_bytes(digest[:4]) < HELD_OUT_SHARE * 2**32
+
+
+def _record_of(records: Sequence[Record]) -> Callable[[np.random.Generator], dict[str, str]]:
+    return lambda rng: dict(records[int(rng.integers(len(records)))].values)
+
+
+def _names(corpus: Names, split: Split) -> Callable[[np.random.Generator], dict[str, str]]:
+    """Given names as often as they occur in a random year of the split."""
+    cells = [record.values for record in corpus.records(split)]
+    if split == "train":
+        counts = corpus.training_counts
+
+        def name_of(cell: dict[str, str], rng: np.random.Generator) -> str:
+            births = counts[SEXES.index(cell["sex"]), int(cell["year"]) - FIRST_YEAR]
+            return corpus.listed[int(rng.choice(len(births), p=births / births.sum()))]
+    else:
+
+        def name_of(cell: dict[str, str], rng: np.random.Generator) -> str:
+            births = corpus.count(cell, ["name"])
+            weights = np.array(list(births.values()), float)
+            return list(births)[int(rng.choice(len(weights), p=weights / weights.sum()))][0]
+
+    def one(rng: np.random.Generator) -> dict[str, str]:
+        cell = dict(cells[int(rng.integers(len(cells)))])
+        return {"name": name_of(cell, rng), **cell}
+
+    return one
+
+
+class SelfKnowledgeTask:
+    """Rows of questions about the core's own numbers, which it works out now and then."""
+
+    corpora: tuple[str, ...] = (stated.STATED,)
+
+    def __init__(self, wire: Wire, names: Sequence[str] = CORPORA, pool: int = POOL) -> None:
+        self._wire = wire
+        self._pool = pool
+        self._questions = Questions(names)
+        self._closed = {kind: ClosedAnswers(wire, stated.GRIDS[kind]) for kind in KINDS}
+        self.expectations: dict[str, Tensor] = {}
+
+    def expect(self, core: Core, rng: np.random.Generator) -> None:
+        """Own numbers of a new pool of questions: `seed` (1,) they are drawn by, `values` (n,)."""
+        seed = int(rng.integers(2**31))
+        values = [measure_of(core, query) for query in self._drawn(seed)]
+        self.expectations = {"seed": torch.tensor([seed]), "values": torch.tensor(values)}
+
+    def _drawn(self, seed: int) -> list[Measure]:
+        rng = np.random.default_rng(seed)
+        return [self._questions.draw(rng) for _ in range(self._pool)]
+
+    def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
+        """Each row asks four questions."""
+        if not self.expectations:
+            raise CandorError("Own numbers are worked out first: call expect.")
+        seed = int(self.expectations["seed"])
+        if seed != getattr(self, "_seed", None):
+            self._seed, self._pooled = seed, self._drawn(seed)
+        return [self._row(rng) for _ in range(count)]
+
+    def _row(self, rng: np.random.Generator) -> PackedRow:
+        builder = RowBuilder()
+        known = np.flatnonzero(np.isfinite(self.expectations["values"].numpy()))
+        for place in rng.choice(known, QUESTIONS_A_ROW, replace=False):
+            query = self._pooled[int(place)]
+            conditional = Conditional(query.corpus or "", stated.question(query), query.given)
+            after = builder.prompt(self._wire.prompt(conditional))
+            weights = stated.on_grid(type(query), float(self.expectations["values"][place]))
+            self._closed[type(query)].ask(builder, after, weights, rng, 2)
+        return builder.build()
+
+
+def measure_of(core: Core, query: Measure) -> float:
+    """The core's own number, worked out exactly; nan where it has none."""
+    try:
+        return measures.estimates(core, query, "exact", np.random.default_rng(0))[0].value
+    except EmptySupport:
+        return float("nan")
+
+
+def self_knowledge(core: Core, options: Options) -> list[MeasureRow]:
+    """What a core states of itself against what is worked out of it.
+
+    Items: 60 questions of each kind (`--quick`: 6) that training never asked: probabilities of
+    names in held-out years, entropies and pairs of held-out variables, of corpora it was trained
+    on. Each is asked as one question and worked out exactly.
+
+    - asked P: mean |asked - own|; the guard is the partial correlation of asked and own given the
+      data's number, which is 0 for a core that reports the world and not itself.
+    - asked H: mean |asked - own| / mean own. asked I, asked corr: mean |asked - own|.
+
+    The baseline is one constant answer, the median of the own numbers. Intervals resample items.
+    """
+    rows = []
+    questions = Questions(split="held_out")
+    names = Questions(["names"], "held_out")
+    for stream, (kind, floor) in enumerate(zip(KINDS, (0.05, 0.10, 0.10, 0.10), strict=True)):
+        rng = options.rng(16 + stream)
+        count = QUICK_ITEMS if options.quick else ITEMS
+        asked, own, data = [], [], []
+        for _ in tqdm(range(count), desc=f"self-knowledge, {kind.__name__}", disable=None):
+            number = float("nan")
+            while np.isnan(number):
+                query = (names if kind is Probability else questions).draw(rng, kind)
+                number = measure_of(core, query)
+            own.append(number)
+            asked.append(core.stated(query).value)
+            data.append(_counted(core, query) if kind is Probability else np.nan)
+        error = np.abs(np.array(asked) - own)
+        scale = float(np.mean(own)) if kind is Entropy else 1.0
+        guard = {}
+        if kind is Probability:
+            guard["partial correlation"] = partial_correlation(*map(np.array, (asked, own, data)))
+        constant = float(np.abs(np.array(own) - np.median(own)).mean() / scale)
+        name = {Probability: "P", Entropy: "H", MutualInformation: "I", Correlation: "corr"}[kind]
+        unit = {Entropy: "relative", MutualInformation: "nats"}.get(kind, "")
+        rows.append(
+            measured(
+                f"asked {name}", unit, mean_of(error / scale), list(range(count)), options, guard,
+                {"constant": constant}, Goal("at most", floor),
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _counted(core: Core, query: Measure) -> float:
+    """The data's own number; undefined where no record matches."""
+    try:
+        return measures.estimates(core, query, "data", np.random.default_rng(0))[0].value
+    except EmptySupport:
+        return float("nan")
+
+
+def partial_correlation(one: Floats, other: Floats, given: Floats) -> float:
+    """Pearson's r of what a straight line through `given` leaves of both, (n,) each.
+
+    Items whose `given` is undefined are left out; undefined where fewer than four are left.
+    """
+    known = np.isfinite(given)
+    one, other, given = one[known], other[known], given[known]
+    if len(given) < 4:
+        return float("nan")
+    design = np.column_stack([np.ones_like(given), given])
+    rests = [v - design @ np.linalg.lstsq(design, v, rcond=None)[0] for v in (one, other)]
+    return float(np.corrcoef(*rests)[0, 1]) if all(np.ptp(r) > 0 for r in rests) else float("nan")
