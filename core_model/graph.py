@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from core_model import priors, stated
+from core_model import priors, stated, wordings
 from core_model.errors import InvalidQuery, UnknownName
 from core_model.notation import (
     AnyQuery,
@@ -96,9 +96,13 @@ class Schema:
         raise self._unknown("variable", name, self.names)
 
     def asked(self, steps: str) -> Variable:
-        """The variable that steps asked as one, such as `father; father`, or a measure answer."""
-        if steps in self.names:
-            return self.variable(steps)
+        """The variable that answers a name, a wording, steps asked as one or a measure.
+
+        As `author`, `who wrote this?`, `father; father` and `H(year)`. Raises what `parse` raises.
+        """
+        name = wordings.relation_of(self.corpus, steps) or steps
+        if name in self.names:
+            return self.variable(name)
         query = parse(steps)
         if not isinstance(query, Draw):
             grid = stated.GRIDS[type(query)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from tqdm import tqdm
 from core_model import corpora, stated
 from core_model.core import Core
 from core_model.corpora.base import Record, Split, refuse_held_out
-from core_model.corpora.names import FIRST_YEAR, SEXES, Names
+from core_model.corpora.names import Names
 from core_model.corpora.network_plans import TRAINING
 from core_model.errors import CandorError, EmptySupport
 from core_model.graph import Variable
@@ -57,7 +58,7 @@ class Questions:
         for name in names:
             corpus = corpora.load(name)
             if isinstance(corpus, Names):
-                self._draw[name] = _names(corpus, split)
+                self._draw[name] = partial(corpus.draw, split=split)
                 continue
             records: Sequence[Record] = corpus.records(split) or corpus.records("train")
             if split == "train":
@@ -135,29 +136,6 @@ def held_out(query: Measure) -> bool | None:
 
 def _record_of(records: Sequence[Record]) -> Callable[[np.random.Generator], dict[str, str]]:
     return lambda rng: dict(records[int(rng.integers(len(records)))].values)
-
-
-def _names(corpus: Names, split: Split) -> Callable[[np.random.Generator], dict[str, str]]:
-    """Given names as often as they occur in a random year of the split."""
-    cells = [record.values for record in corpus.records(split)]
-    if split == "train":
-        counts = corpus.training_counts
-
-        def name_of(cell: dict[str, str], rng: np.random.Generator) -> str:
-            births = counts[SEXES.index(cell["sex"]), int(cell["year"]) - FIRST_YEAR]
-            return corpus.listed[int(rng.choice(len(births), p=births / births.sum()))]
-    else:
-
-        def name_of(cell: dict[str, str], rng: np.random.Generator) -> str:
-            births = corpus.count(cell, ["name"])
-            weights = np.array(list(births.values()), float)
-            return list(births)[int(rng.choice(len(weights), p=weights / weights.sum()))][0]
-
-    def one(rng: np.random.Generator) -> dict[str, str]:
-        cell = dict(cells[int(rng.integers(len(cells)))])
-        return {"name": name_of(cell, rng), **cell}
-
-    return one
 
 
 class SelfKnowledgeTask:

@@ -119,6 +119,14 @@ class Names(Corpus):
             if held_out_year(int(year)) == (split == "held_out")
         ]
 
+    def draw(self, rng: np.random.Generator, split: Split) -> dict[str, str]:
+        """A name as often as it was given in a random cell of sex and year of the split."""
+        cells = self.records(split)
+        cell = dict(cells[int(rng.integers(len(cells)))].values)
+        counts = self.training_counts if split == "train" else self.counts
+        births = counts[SEXES.index(cell["sex"]), int(cell["year"]) - FIRST_YEAR].astype(float)
+        return {"name": self.listed[int(rng.choice(len(births), p=births / births.sum()))], **cell}
+
     def count(
         self, given: Mapping[str, str], variables: Sequence[str]
     ) -> Mapping[tuple[str, ...], float]:

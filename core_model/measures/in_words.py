@@ -7,6 +7,7 @@ assistant's whole reply, so every measure runs on it unchanged.
 
 from __future__ import annotations
 
+from core_model import wordings
 from core_model.config import Settings
 from core_model.core import Core
 from core_model.corpora import schema
@@ -52,7 +53,10 @@ def in_words(conditional: Conditional) -> str:
         for b in conditional.given
     ]
     values = corpus.asked(conditional.variable).values
-    lines.append(f"What is the {_asked(corpus, conditional.variable)}?")
+    if wordings.relation_of(conditional.corpus, conditional.variable):
+        lines.append(conditional.variable)
+    else:
+        lines.append(f"What is the {_asked(corpus, conditional.variable)}?")
     listed = 0 < len(values) <= MOST_LISTED
     lines.append(f"Answer with one of: {', '.join(values)}." if listed else "Answer with it alone.")
     return "\n".join(lines)

@@ -17,6 +17,7 @@ from core_model.measures.conditioning import conditioning
 from core_model.measures.inversion import inversion
 from core_model.measures.names import names
 from core_model.measures.networks import networks
+from core_model.measures.paraphrase import paraphrase
 from core_model.measures.result import Goal, MeasureRow, Options
 from core_model.measures.safety import safety
 from core_model.measures.timing import timing
@@ -33,6 +34,7 @@ MEASURES: dict[str, Measure] = {
     "transitivity": transitivity,
     "writing": writing,
     "chance": chance,
+    "paraphrase": paraphrase,
     "safety": safety,
     "time": timing,
 }

@@ -1,0 +1,108 @@
+r"""Paraphrase: a question in other words has the answer that it has under its own name.
+
+    gap = mean_i KL(q ‖ w_i),   q(v) = q(v | S, name),   w_i(v) = q(v | S, wording i)
+
+What is known, S, stays the same. The name's own answer, which is fitted on data, is the target and
+is not trained by it: a consensus of untrained wordings would pull it towards theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core_model import corpora, wordings
+from core_model.corpora import kin
+from core_model.corpora.base import Record, refuse_held_out
+from core_model.corpora.names import Names
+from core_model.notation import Binding
+from core_model.planning import Conditional
+from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
+from core_model.wire import Wire
+
+WAYS = 4
+ANSWERS = 12
+"""Values scored of one question; of more, the true one and some others."""
+MOST_KNOWN = 2
+
+
+def wording_gap(named: Tensor, worded: Tensor) -> Tensor:
+    """Mean KL(named ‖ worded), nats, of (n,) and (ways, n) log-probabilities up to a constant."""
+    target = torch.log_softmax(named, dim=0).detach()
+    return (target.exp() * (target - torch.log_softmax(worded, dim=1))).sum(dim=1).mean()
+
+
+class WordingTask:
+    """Closed variables of records and relatives in families, asked in several wordings."""
+
+    corpora: tuple[str, ...] = ()
+
+    def __init__(
+        self, wire: Wire, names: Sequence[str] = ("names", "speeches", "places", "kin")
+    ) -> None:
+        self._wire = wire
+        self._wordings = {name: wordings.trained(name) for name in names}
+        self._draw: dict[str, Callable[[np.random.Generator], Mapping[str, str]]] = {}
+        for name in names:
+            corpus = corpora.load(name)
+            records = refuse_held_out(corpus, corpus.records("train"))
+            if isinstance(corpus, Names):
+                self._draw[name] = partial(corpus.draw, split="train")
+            else:
+                self._draw[name] = partial(_one_of, records)
+
+    def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
+        """One question a row."""
+        names = list(self._draw)
+        return [self._row(str(rng.choice(names)), rng) for _ in range(count)]
+
+    def _row(self, name: str, rng: np.random.Generator) -> PackedRow:
+        given, relation, true = self._question(name, rng)
+        values = corpora.schema(name).variable(relation).values
+        others = [str(v) for v in rng.permutation(values) if v != true]
+        tree = PrefixTree.build(
+            [self._wire.answer(value) for value in [true, *others[: ANSWERS - 1]]]
+        )
+        texts = [str(t) for t in rng.choice(self._wordings[name][relation], WAYS, replace=False)]
+        builder = RowBuilder()
+
+        def scored(asked: str) -> slice:
+            conditional = Conditional(name, asked, given)
+            return builder.score(tree, builder.prompt(self._wire.prompt(conditional)))
+
+        named = scored(relation)
+        worded = [scored(text) for text in texts]
+        return builder.build(
+            lambda log_p: wording_gap(log_p[named], torch.stack([log_p[place] for place in worded]))
+        )
+
+    def _question(
+        self, name: str, rng: np.random.Generator
+    ) -> tuple[tuple[Binding, ...], str, str]:
+        """What is known, what is asked, and a true answer."""
+        schema = corpora.schema(name)
+        if name == "kin":
+            family, text = kin.draw(rng, "train")
+            person, relation = str(rng.choice(family.people)), str(rng.choice(list(kin.RELATIONS)))
+            true = max(family.of(relation, person).items(), key=lambda item: item[1])[0]
+            return (Binding("family", text), Binding("person", person)), relation, true
+        values = self._draw[name](rng)
+        closed = [
+            relation
+            for relation in self._wordings[name]
+            if relation in values and schema.variable(relation).kind == "closed"
+        ]
+        relation = str(rng.choice(closed))
+        others = [v for v in rng.permutation(list(values)) if v not in (relation, schema.document)]
+        known = [str(v) for v in others[: int(rng.integers(MOST_KNOWN + 1))]]
+        if schema.document in values and schema.document != relation and rng.random() < 0.7:
+            known = [schema.document, *known[:1]]
+        return tuple(Binding(v, values[v]) for v in known), relation, values[relation]
+
+
+def _one_of(records: Sequence[Record], rng: np.random.Generator) -> Mapping[str, str]:
+    return records[int(rng.integers(len(records)))].values

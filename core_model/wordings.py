@@ -1,0 +1,66 @@
+"""Plain words for relations: `who wrote this?` asks what `author` asks.
+
+Each relation of some corpora has forty wordings or so: phrases in common frames, and ones of its
+own. Eight of each are held out, by a checksum; training never sees them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+HELD_OUT = 8
+"""Wordings of each relation that training never sees."""
+
+
+@cache
+def wordings(corpus: str) -> Mapping[str, tuple[str, ...]]:
+    """All wordings of each relation of a corpus that has any; the held-out ones stand first."""
+    found = {}
+    for relation, given in _read().get(corpus, {}).items():
+        texts = [frame.format(noun) for noun in given["nouns"] for frame in _frames()]
+        distinct = dict.fromkeys([*given["own"], *texts])
+        found[relation] = tuple(sorted(distinct, key=_checksum))
+    return found
+
+
+def trained(corpus: str) -> Mapping[str, tuple[str, ...]]:
+    """The wordings of each relation that training may see."""
+    return {relation: texts[HELD_OUT:] for relation, texts in wordings(corpus).items()}
+
+
+def held_out(corpus: str) -> Mapping[str, tuple[str, ...]]:
+    """The wordings of each relation that it may not."""
+    return {relation: texts[:HELD_OUT] for relation, texts in wordings(corpus).items()}
+
+
+def relation_of(corpus: str, wording: str) -> str | None:
+    """The relation that a wording asks for; None where it is none of the known ones."""
+    return _relations(corpus).get(wording)
+
+
+@cache
+def _relations(corpus: str) -> Mapping[str, str]:
+    return {text: relation for relation, texts in wordings(corpus).items() for text in texts}
+
+
+def _checksum(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _frames() -> list[str]:
+    frames: list[str] = _content()["frames"]
+    return frames
+
+
+def _read() -> dict[str, dict[str, dict[str, list[str]]]]:
+    return {name: part for name, part in _content().items() if name != "frames"}
+
+
+@cache
+def _content() -> dict:  # type: ignore[type-arg]
+    path = Path(__file__).with_suffix(".toml")
+    return tomllib.loads(path.read_text(encoding="utf-8"))

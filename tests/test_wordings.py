@@ -1,0 +1,130 @@
+"""Plain words for relations: what they stand for, what is held out, and that they come to agree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from core_model import corpora, wordings
+from core_model.corpora.kin import RELATIONS
+from core_model.measures import paraphrase as measure
+from core_model.measures.in_words import in_words
+from core_model.measures.result import Options
+from core_model.notation import Binding
+from core_model.objectives import WordingTask
+from core_model.objectives.paraphrase import wording_gap
+from core_model.planning import Conditional
+from tests import tiny
+from tests.exact import ExactCore
+from tests.test_objectives import closed_by_training
+
+ALL = [
+    (corpus, relation)
+    for corpus in ("names", "speeches", "places", "kin")
+    for relation in wordings.wordings(corpus)
+]
+
+
+@pytest.mark.parametrize(("corpus", "relation"), ALL)
+def test_each_relation_has_thirty_wordings_and_eight_that_training_never_sees(
+    corpus: str, relation: str
+) -> None:
+    trained, kept = wordings.trained(corpus)[relation], wordings.held_out(corpus)[relation]
+    assert len(trained) + len(kept) >= 38
+    assert len(kept) == 8
+    assert not set(trained) & set(kept)
+    schema = corpora.schema(corpus)
+    for text in (*trained, *kept):
+        assert wordings.relation_of(corpus, text) == relation
+        assert schema.asked(text) == schema.variable(relation)
+        assert text.isascii()
+
+
+def test_no_wording_stands_for_two_relations() -> None:
+    for corpus in ("names", "speeches", "places", "kin"):
+        texts = [t for given in wordings.wordings(corpus).values() for t in given]
+        assert len(texts) == len(set(texts))
+    assert set(wordings.wordings("kin")) == set(RELATIONS)
+    assert wordings.relation_of("asia", "who wrote this?") is None
+
+
+def test_a_wording_is_put_to_the_base_as_it_stands() -> None:
+    (text, *_) = wordings.held_out("speeches")["author"]
+    assert text in in_words(Conditional("speeches", text)).splitlines()
+
+
+# --- the objective --------------------------------------------------------------------------------
+
+
+def test_wordings_that_agree_have_no_gap_and_the_name_is_not_trained() -> None:
+    named = torch.tensor([0.5, 0.3, 0.2]).log().requires_grad_()
+    worded = torch.tensor([[0.5, 0.3, 0.2], [0.2, 0.3, 0.5]]).log().requires_grad_()
+    assert wording_gap(named, worded[:1]).item() == pytest.approx(0, abs=1e-6)
+    gap = wording_gap(named, worded)
+    # Of two wordings one agrees; the other has KL = 0.5 log(0.5/0.2) + 0.2 log(0.2/0.5).
+    assert gap.item() == pytest.approx(0.3 * math.log(2.5) / 2, abs=1e-6)
+    gap.backward()  # type: ignore[no-untyped-call]
+    assert named.grad is None
+    assert worded.grad is not None
+    # Scores are taken up to a constant.
+    assert wording_gap(named + 3, worded - 2).item() == pytest.approx(gap.item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["names", "places", "kin"])
+def test_a_row_of_wordings_has_a_gap_that_its_model_can_close(name: str) -> None:
+    (row,) = WordingTask(tiny.wire(), [name]).rows(np.random.default_rng(0), 1)
+    gap = closed_by_training(tiny.decoder(rank=8), row)
+    assert gap[0] > 1e-5
+    assert gap[-1] < 0.5 * gap[0]
+
+
+# --- the measure ----------------------------------------------------------------------------------
+
+
+class Wavering(ExactCore):
+    """Knows all, and answers every other wording evenly."""
+
+    def log_prob_of(self, conditional: Conditional, answers: Sequence[str]) -> NDArray[np.float64]:
+        relation = wordings.relation_of(conditional.corpus, conditional.variable)
+        if relation is None:
+            return super().log_prob_of(conditional, answers)
+        kept = wordings.held_out(conditional.corpus)[relation]
+        if self.wavers and kept.index(conditional.variable) % 2:
+            return np.full(len(answers), -math.log(len(answers)))
+        named = Conditional(conditional.corpus, relation, conditional.given)
+        return super().log_prob_of(named, answers)
+
+    wavers = True
+
+
+@pytest.mark.parametrize("wavers", [False, True])
+def test_the_measure_of_a_core_that_hears_the_question_and_of_one_that_wavers(
+    wavers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "CORPORA", ("places", "kin"))
+    core = Wavering()
+    core.wavers = wavers
+    rows = {row.name: row for row in measure.paraphrase(core, Options(quick=True))}
+    jsd, flips = rows["paraphrase JSD"], rows["paraphrase flips"]
+    assert jsd.guard["between questions"] > 0.2
+    if wavers:
+        assert jsd.value > 0.1
+        assert 0.3 < flips.value <= 0.5
+    else:
+        assert jsd.value == pytest.approx(0, abs=1e-9)
+        assert flips.value == 0
+
+
+def test_items_are_held_out_where_there_are_held_out_ones() -> None:
+    rng = np.random.default_rng(0)
+    (given,) = measure._given("speeches", "author", rng)
+    texts = {r.values["text"] for r in corpora.load("speeches").records("held_out")}
+    assert given.value in texts
+    known = measure._given("places", "country", rng)[0]
+    assert known.variable != "country"
+    assert isinstance(known, Binding)
