@@ -48,6 +48,12 @@ def _chance() -> Corpus:
     return Chance()
 
 
+def _stories() -> Corpus:
+    from core_model.corpora.stories import Stories
+
+    return Stories()
+
+
 def _network(name: str) -> Corpus:
     from core_model.corpora.networks import Network
 
@@ -61,6 +67,7 @@ _MAKERS: dict[str, Callable[[], Corpus]] = {
     "safety": _safety,
     "kin": _kin,
     "chance": _chance,
+    "stories": _stories,
     **{name: partial(_network, name) for name in (*TRAINING, *HELD_OUT)},
 }
 _REGISTERED: dict[str, Corpus] = {}

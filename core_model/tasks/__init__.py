@@ -11,6 +11,7 @@ from core_model.tasks.places import PlacesTask
 from core_model.tasks.priors import PriorTask
 from core_model.tasks.safety import SafetyTask
 from core_model.tasks.speeches import SpeechesTask
+from core_model.tasks.stories import StoriesTask
 from core_model.tasks.topics import TopicTask
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "PriorTask",
     "SafetyTask",
     "SpeechesTask",
+    "StoriesTask",
     "TopicTask",
 ]
