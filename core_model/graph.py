@@ -18,6 +18,7 @@ from core_model.notation import (
     Correlation,
     Draw,
     Entropy,
+    Fork,
     MutualInformation,
     Probability,
     Query,
@@ -132,7 +133,7 @@ class Schema:
         initials ("FDR") and a plural ("Republicans") are understood. Raises UnknownName for an
         ambiguous value, naming the candidates, and whatever `check` raises.
         """
-        query, prior = priors.split(query)
+        query, prior = priors.split(self._named(query))
         self._check_shape(query)
         spelled = {"given": tuple(map(self.spelled, query.given))}
         if isinstance(query, Probability):
@@ -141,6 +142,30 @@ class Schema:
         if prior is not None and isinstance(resolved, Draw):
             return priors.stated_in(resolved, prior, self)  # type: ignore[return-value]
         return resolved
+
+    def _named(self, query: AnyQuery) -> AnyQuery:
+        """The query with the relations that its questions in words stand for."""
+        if not isinstance(query, Draw):
+            return query
+
+        def named(part: Step) -> Step:
+            if part.words is None:
+                return part
+            relation = wordings.relation_of(self.corpus, part.words)
+            if relation is None:
+                close = wordings.like(self.corpus, part.words)
+                hint = f" Did you mean '{close}'?" if close else ""
+                raise UnknownName(
+                    f"{self.corpus} does not know the question '{_short(part.words)}'.{hint} "
+                    f"It has the relations {', '.join((*self.names, *self.relations))}."
+                )
+            return replace(part, relation=relation)
+
+        steps = tuple(
+            named(step) if isinstance(step, Step) else Fork(tuple(map(named, step.parts)))
+            for step in query.steps
+        )
+        return replace(query, steps=steps)
 
     def spelled(self, binding: Binding) -> Binding:
         """The binding in the corpus's own spelling. Raises UnknownName."""

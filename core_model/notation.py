@@ -69,14 +69,24 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One relation of a chain, perhaps backwards, perhaps under a notion of equivalence."""
+    """One relation of a chain, perhaps backwards, perhaps under a notion of equivalence.
+
+    It may be asked for in plain words, `"who wrote this?"`: then `relation` is empty until the
+    query is resolved in a corpus, which knows what the words stand for.
+    """
 
     relation: str
     inverse: bool = False
     notion: str | None = None
+    words: str | None = None
 
     def __post_init__(self) -> None:
-        _require_names(self.relation, self.notion)
+        if self.words is None:
+            _require_names(self.relation, self.notion)
+        elif not self.words.strip() or self.inverse or self.notion is not None:
+            raise NotationError(
+                "A question in words stands alone: without ^-1 and ~, and not empty."
+            )
 
     @property
     def parts(self) -> tuple[Step, ...]:
@@ -93,7 +103,7 @@ class Fork:
     def __post_init__(self) -> None:
         if len(self.parts) < 2:
             raise NotationError("Relations side by side are at least two.")
-        _require_distinct([part.relation for part in self.parts])
+        _require_distinct([part.words or part.relation for part in self.parts])
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +235,10 @@ def format_bindings(bindings: Iterable[Binding]) -> str:
 
 def format_value(value: str) -> str:
     """The value as it is where that can be read back, else in double quotes with escapes."""
-    if _BARE.fullmatch(value):
-        return value
+    return value if _BARE.fullmatch(value) else _quoted(value)
+
+
+def _quoted(value: str) -> str:
     return '"' + re.sub(rf'["\\{UNSEEN}]', lambda m: escape(m.group()), value) + '"'
 
 
@@ -237,7 +249,7 @@ def format_steps(steps: Iterable[Step | Fork]) -> str:
 
 def _format_step(step: Step | Fork) -> str:
     return " & ".join(
-        part.relation
+        (part.relation if part.words is None else _quoted(part.words))
         + ("^-1" if part.inverse else "")
         + ("" if part.notion is None else f"~{part.notion}")
         for part in step.parts
@@ -261,7 +273,7 @@ _GRAMMAR = rf"""
 start: [NAME ":"] (draw | probability | entropy | mutual_information | correlation)
 draw: step (";" step)* ["|" given]
 step: part ("&" part)*
-part: NAME [INVERSE] ["~" NAME]
+part: (NAME | STRING) [INVERSE] ["~" NAME]
 given: binding ("," binding)*
 binding: NAME "=" (VALUE | STRING)
 variables: NAME ("," NAME)*
@@ -307,7 +319,15 @@ class _Build(Transformer[Token, Query]):
     def part(
         self, relation: Token, inverse: Token | None, notion: Token | None
     ) -> tuple[Token, Step]:
-        return relation, Step(str(relation), inverse is not None, _text(notion))
+        if relation.type == "NAME":
+            return relation, Step(str(relation), inverse is not None, _text(notion))
+        beside = inverse or notion
+        if beside is not None:
+            at = _start(beside)
+            raise NotationError(
+                f"A question in words stands alone, without what follows at character {at + 1}.", at
+            )
+        return relation, Step("", words=_unquote(relation))
 
     def given(self, *pairs: tuple[Token, Binding]) -> tuple[Binding, ...]:
         _refuse_repeats(token for token, _ in pairs)

@@ -8,7 +8,7 @@ from core_model import notation, priors
 from core_model.corpora import schema
 from core_model.errors import CandorError, InvalidQuery
 from core_model.graph import Variable
-from core_model.notation import Binding, Draw
+from core_model.notation import Binding, Draw, Fork, Step
 
 State = tuple[str, ...]
 """The answers that the next step reads: one in a chain, several behind relations side by side."""
@@ -71,21 +71,26 @@ def is_joint(query: Draw) -> bool:
 def at_once(query: Draw, data: str | None = None) -> Conditional:
     """A whole chain as one question: the core states itself what is else worked out step by step.
 
-    A prior that the query states is stated to the core. Raises what `plan` raises, and InvalidQuery
-    for what is no chain, ends in several variables, or has conditions beside the text it reads: in
-    one question they can't be told apart from it.
+    A question in words is put to the core as it stands, and a prior that the query states is stated
+    to the core. Raises what `plan` raises, and InvalidQuery for what is none of these, ends in
+    several variables, or has conditions beside the text that a chain reads: in one question they
+    can't be told apart from it.
     """
     query, prior = priors.split(query)
     steps = plan(query, data)
     first = steps[0].conditional
     if prior is not None:
         return first.bind(Binding(priors.NAME, prior))
+    words = query.steps[0].words if isinstance(query.steps[0], Step) else None
     if len(query.steps) == 1:
-        raise InvalidQuery(
-            "Only a chain of relations, 'a; b', or what has a prior is asked as one question."
-        )
+        if words is None:
+            raise InvalidQuery(
+                "Only a chain of relations, 'a; b', a question in words or what has a prior is "
+                "asked as one question."
+            )
+        return replace(first, variable=words)
     corpus = schema(first.corpus)
-    question = notation.format_steps(query.steps)
+    question = notation.format_steps(_named(step) for step in query.steps)
     corpus.asked(question)
     if corpus.document and query.given and steps[0].variable.of is None:
         raise InvalidQuery(
@@ -93,6 +98,13 @@ def at_once(query: Draw, data: str | None = None) -> Conditional:
             "behind '|', or use --method exact."
         )
     return replace(first, variable=question)
+
+
+def _named(step: Step | Fork) -> Step | Fork:
+    """The step by the names of its relations."""
+    if isinstance(step, Fork):
+        return Fork(tuple(replace(part, words=None) for part in step.parts))
+    return replace(step, words=None)
 
 
 def plan(query: Draw, data: str | None = None) -> list[PlannedStep]:

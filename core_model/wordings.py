@@ -6,6 +6,7 @@ own. Eight of each are held out, by a checksum; training never sees them.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import tomllib
 from collections.abc import Mapping
@@ -38,13 +39,26 @@ def held_out(corpus: str) -> Mapping[str, tuple[str, ...]]:
 
 
 def relation_of(corpus: str, wording: str) -> str | None:
-    """The relation that a wording asks for; None where it is none of the known ones."""
-    return _relations(corpus).get(wording)
+    """The relation that a wording asks for, whatever its case and end; None of an unknown one."""
+    return _relations(corpus).get(_plain(wording))
+
+
+def like(corpus: str, wording: str) -> str | None:
+    """The known wording that is most like another; None where none is."""
+    texts = {_plain(text): text for given in wordings(corpus).values() for text in given}
+    found = difflib.get_close_matches(_plain(wording[:100]), texts, n=1)
+    return texts[found[0]] if found else None
 
 
 @cache
 def _relations(corpus: str) -> Mapping[str, str]:
-    return {text: relation for relation, texts in wordings(corpus).items() for text in texts}
+    return {
+        _plain(text): relation for relation, texts in wordings(corpus).items() for text in texts
+    }
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split()).rstrip(" ?.!")
 
 
 def _checksum(text: str) -> bytes:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from core_model import corpora, wordings
+from core_model import corpora, notation, wordings
 from core_model.corpora.kin import RELATIONS
+from core_model.errors import NotationError, UnknownName
 from core_model.measures import paraphrase as measure
 from core_model.measures.in_words import in_words
 from core_model.measures.result import Options
-from core_model.notation import Binding
+from core_model.notation import Binding, Draw
 from core_model.objectives import WordingTask
 from core_model.objectives.paraphrase import wording_gap
-from core_model.planning import Conditional
-from tests import tiny
+from core_model.planning import Conditional, at_once
+from tests import tiny, toy
 from tests.exact import ExactCore
 from tests.test_objectives import closed_by_training
+from tools.query import run_query
 
 ALL = [
     (corpus, relation)
@@ -56,6 +59,56 @@ def test_no_wording_stands_for_two_relations() -> None:
 def test_a_wording_is_put_to_the_base_as_it_stands() -> None:
     (text, *_) = wordings.held_out("speeches")["author"]
     assert text in in_words(Conditional("speeches", text)).splitlines()
+
+
+# --- queries in words ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", ['"who wrote this?"', 'speeches: "Who wrote this" | year=1862', '"a \\"b\\""; author']
+)
+def test_questions_in_words_are_printed_as_they_are_read(text: str) -> None:
+    query = notation.parse(text)
+    assert notation.parse(notation.format(query)) == query
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('""', "stands alone"),
+        ('"who?"^-1', "stands alone, without what follows at character 7"),
+        ('"who?"~technical', "stands alone, without what follows at character 8"),
+    ],
+)
+def test_words_take_no_inverse_and_no_notion(text: str, says: str) -> None:
+    with pytest.raises(NotationError, match=says):
+        notation.parse(text)
+
+
+def test_a_question_in_words_is_the_relation_it_stands_for() -> None:
+    with toy.registered(*toy.all_toys()) as core:
+        words, name = '"WHO wrote this"', "author"
+        text = next(iter(toy.PASSAGES))
+        by_words, by_name = (run_query(core, f"speeches: {q}", text) for q in (words, name))
+        assert by_words["answers"] == by_name["answers"]
+        assert by_words["query"] == 'speeches: "WHO wrote this"'
+        assert run_query(core, f"speeches: {words}; party", text)["answers"]
+        with pytest.raises(
+            UnknownName, match=r"'who writes this\?'.* Did you mean 'who wrote this\?'"
+        ):
+            run_query(core, 'speeches: "who writes this?"', text)
+
+
+def test_asked_puts_the_words_themselves_to_the_core() -> None:
+    query = corpora.schema("speeches").resolve(notation.parse('speeches: "who said this?"'))
+    assert isinstance(query, Draw)
+    assert at_once(query, "We…").variable == "who said this?"
+    chain = corpora.schema("kin").resolve(notation.parse('kin: "who is their dad?"; father'))
+    assert isinstance(chain, Draw)
+    assert (
+        at_once(replace(chain, given=(Binding("person", "Anna"),)), "…").variable
+        == "father; father"
+    )
 
 
 # --- the objective --------------------------------------------------------------------------------
