@@ -12,6 +12,7 @@ from typing import Any
 from core_model.core import Core
 from core_model.errors import StorageError
 from core_model.measures.attribution import attribution
+from core_model.measures.calibration import calibration
 from core_model.measures.chance import chance
 from core_model.measures.conditioning import conditioning
 from core_model.measures.inversion import inversion
@@ -35,6 +36,7 @@ MEASURES: dict[str, Measure] = {
     "writing": writing,
     "chance": chance,
     "paraphrase": paraphrase,
+    "calibration": calibration,
     "safety": safety,
     "time": timing,
 }

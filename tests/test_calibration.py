@@ -1,0 +1,57 @@
+"""Calibration: errors and temperatures of cores whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from core_model import corpora
+from core_model.measures.calibration import Said, best_temperature, calibration
+from core_model.measures.result import Options
+from tests import toy
+
+
+def sure_by(power: float, n: int = 4000, seed: int = 0) -> Said:
+    """Truths drawn from known posteriors, which are stated to a power."""
+    rng = np.random.default_rng(seed)
+    p = rng.dirichlet(np.ones(4), n)
+    truth = np.array([rng.choice(4, p=row) for row in p])
+    return Said(power * np.log(p), truth, tuple(range(n)))
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+def test_the_temperature_undoes_what_was_stated_too_surely(power: float) -> None:
+    said = sure_by(power)
+    temperature = best_temperature(said)
+    assert temperature == pytest.approx(power, rel=0.1)
+    assert said.ece(temperature) < 0.03
+    if power != 1.0:
+        assert said.ece() > 2 * said.ece(temperature)
+        assert said.nll(temperature) < said.nll(1.0)
+
+
+def test_brier_by_hand() -> None:
+    said = Said(np.log([[0.7, 0.3], [0.4, 0.6]]), np.array([0, 0]), (1, 2))
+    assert said.brier() == pytest.approx((0.3**2 + 0.3**2 + 0.6**2 + 0.6**2) / 2)
+
+
+class Addresses(toy.ToyCorpus):
+    """The toy passages, all of them held out too."""
+
+    def records(self, split):  # type: ignore[no-untyped-def]
+        return super().records("train")
+
+
+def test_every_closed_answer_is_measured_on_the_half_that_nothing_was_fitted_on() -> None:
+    speeches = Addresses(toy.speeches().schema, toy.speeches().table)
+    names = toy.names()
+    with corpora.register(speeches), corpora.register(names):
+        rows = {row.name: row for row in calibration(toy.ToyCore(speeches, names), Options())}
+    assert set(rows) == {"author ECE", "party ECE", "medium ECE", "sex ECE"}
+    for row in rows.values():
+        assert 0 <= row.value <= 1
+        assert row.floor is not None
+        assert row.guard["temperature"] > 0
+        assert row.baselines["always sure"] <= 1
+    n_names = len(names.records("train"))
+    assert 0 < rows["sex ECE"].n < n_names
