@@ -298,6 +298,10 @@ class Core(ABC):
         found = self.distribution_of(at_once(query, data), top)
         return replace(found, query=notation.format(query), method="asked")
 
+    def knows(self, corpus: str) -> bool:
+        """Whether it can be asked about a corpus."""
+        return True
+
     @property
     def states_numbers(self) -> bool:
         """Whether it has learnt to state measures of itself."""

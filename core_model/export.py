@@ -54,6 +54,7 @@ def known_prompts(wire: Wire, learnt: Sequence[str]) -> list[list[int]]:
     prompts = [
         wire.prompt(Conditional(corpus, variable.name))
         for corpus in learnt
+        if corpus in corpora.known()
         for variable in corpora.schema(corpus).variables
     ]
     records = corpora.load("speeches").records("train")

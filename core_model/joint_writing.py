@@ -18,9 +18,11 @@ from core_model.corpora import schema
 from core_model.errors import InvalidQuery
 from core_model.notation import Binding
 from core_model.planning import Conditional
+from core_model.sampler import ANSWER_LIMIT
 
 SENTENCES = 4
 _ENDS = re.compile(r"[.!?][\"'”’)]*$")
+_SHORT = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Hon|Gen|Gov|Sen|St|No|vs|etc)\.$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,21 @@ def write_jointly(
         if ended or sentence == sentences:
             return
         about = Conditional(conditional.corpus, corpus.document, (*known, Binding(latent, drawn)))
-        before, ended = text, True
-        for piece in core.write(about, rng, None, temperature, opening=text):
-            text += piece
-            yield Written(piece)
-            if _ENDS.search(text):
+        before, ended, pieces = text, True, 0
+        for piece in core.write(about, rng, None, temperature, ANSWER_LIMIT, opening=text):
+            # A sentence is over once another word begins behind its end: not within "3.5".
+            if piece[:1].isspace() and len(text) > len(before) and _over(text):
                 ended = False
                 break
+            text += piece
+            pieces += 1
+            yield Written(piece)
         if text == before:
             return
+        # A sentence that was cut short goes on.
+        ended = ended and pieces < ANSWER_LIMIT
+
+
+def _over(text: str) -> bool:
+    """Whether a sentence ends here, not a name or a title in short."""
+    return _ENDS.search(text) is not None and _SHORT.search(text) is None

@@ -53,7 +53,10 @@ def beside(
     """
     for name in names:
         if not (mine := report.results.get(name, Measured())).rows:
-            raise CandorError(f"'{name}' is not measured yet: run it without --beside first.")
+            raise CandorError(
+                f"'{name}' is not measured yet on this adapter, seed and extent: run it without "
+                "--beside first, with --json where --quick."
+            )
         other = _measured(name, core, options)
         if other.failure:
             raise CandorError(other.failure)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from core_model import notation
 from core_model.notation import Correlation, Entropy, Measure, MutualInformation, Probability
 
-STATED = "numbers of its own"
+STATED = "own-numbers"
 """Stands among what an adapter has learnt where it can be asked so."""
 _DECADES = 5
 GRIDS: Mapping[type[Measure], tuple[str, ...]] = {

@@ -49,6 +49,9 @@ class WireCore(Core):
         self._wire = wire
         self._number_tokens = TokenTable.of(wire.tokenizer)
 
+    def knows(self, corpus: str) -> bool:
+        return self._learnt is None or corpus in self._learnt or corpus not in corpora.known()
+
     @property
     def states_numbers(self) -> bool:
         return self._learnt is not None and STATED in self._learnt
@@ -169,9 +172,9 @@ class WireCore(Core):
 
     def _prompt(self, conditional: Conditional) -> list[int]:
         asked = conditional.corpus
-        if self._learnt is not None and asked in corpora.known() and asked not in self._learnt:
+        if not self.knows(asked):
             raise UnknownName(
-                f"This core has not learnt '{asked}'. It knows {', '.join(self._learnt)}. "
+                f"This core has not learnt '{asked}'. It knows {', '.join(self._learnt or ())}. "
                 "Ask the data (--method data), or train it with scripts/train."
             )
         tokens = self._wire.prompt(_document_first(conditional))

@@ -30,6 +30,13 @@ def test_the_temperature_undoes_what_was_stated_too_surely(power: float) -> None
         assert said.nll(temperature) < said.nll(1.0)
 
 
+def test_what_few_items_in_many_bins_leave_is_told() -> None:
+    few, many = sure_by(1.0, 150), sure_by(1.0, 6000)
+    rng = np.random.default_rng(0)
+    assert few.by_chance(rng) > 2 * many.by_chance(rng)
+    assert many.ece() == pytest.approx(many.by_chance(rng), abs=0.02)
+
+
 def test_brier_by_hand() -> None:
     said = Said(np.log([[0.7, 0.3], [0.4, 0.6]]), np.array([0, 0]), (1, 2))
     assert said.brier() == pytest.approx((0.3**2 + 0.3**2 + 0.6**2 + 0.6**2) / 2)

@@ -19,7 +19,7 @@ from core_model.corpora import grammars
 from core_model.corpora.base import Split, refuse_held_out
 from core_model.corpora.chance import FAMILIES, HELD_OUT_FAMILIES, STRUCTURED, Source, draw
 from core_model.corpora.grammars import Table
-from core_model.errors import HeldOutError
+from core_model.errors import CandorError, HeldOutError
 from core_model.measures.chance import chance as measure
 from core_model.measures.result import Options
 from core_model.planning import Conditional
@@ -50,6 +50,11 @@ MASSES = {
     "binomial": lambda n, p: stats.binom(n, p).pmf,
     "geometric": lambda p: stats.geom(p).pmf,
     "Poisson": lambda mean: stats.poisson(mean).pmf,
+    "normal": lambda mean, deviation: (
+        lambda k: (
+            stats.norm(mean, deviation).cdf(k + 0.5) - stats.norm(mean, deviation).cdf(k - 0.5)
+        )
+    ),
     "hypergeometric": lambda n, red, blue: stats.hypergeom(int(red + blue), int(red), int(n)).pmf,
     "Zipf": lambda low, n, power: stats.zipfian(-power, int(n)).pmf,
     "negative binomial": lambda p, r: lambda k: stats.nbinom(r, p).pmf(k - r),
@@ -142,8 +147,21 @@ def test_three_families_and_a_fifth_of_all_else_are_held_out() -> None:
     assert all(s.is_held_out for s in made if s.family in HELD_OUT_FAMILIES)
     others = [s.is_held_out for s in made if s.family not in HELD_OUT_FAMILIES]
     assert 0.12 < np.mean(others) < 0.28
+    training = [draw(rng, "train", ["mixture"]) for _ in range(20)]
+    for part in (part for s in training for part in re.split(r"(?:^|; )in \d+% ", s.text)[1:]):
+        assert not Source("", part, {}).is_held_out
     for split in ("train", "held_out"):
         assert all(draw(rng, split).is_held_out == (split == "held_out") for _ in range(50))  # type: ignore[arg-type]
+
+
+def test_families_that_a_split_has_nothing_of_are_refused() -> None:
+    rng = np.random.default_rng(0)
+    for names in (["triangular"], ["dyce"]):
+        with pytest.raises(CandorError, match="No such families for 'train'"):
+            draw(rng, "train", names)
+    corpus = corpora.load("chance")
+    assert corpus.is_held_out({"source": "anything"})
+    assert not corpus.is_held_out({"value": "3"})
 
 
 def test_records_keep_to_their_split_and_are_counted() -> None:

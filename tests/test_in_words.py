@@ -24,7 +24,7 @@ def test_what_is_known_and_asked_is_said_and_few_answers_are_listed() -> None:
 @pytest.mark.parametrize(
     ("corpus", "steps", "said"),
     [
-        ("kin", "father; sibling", "the sibling"),
+        ("kin", "father; sibling", "brothers and sisters) of the father"),
         ("kin", "father & mother; child", "of the father"),
         ("places", "capital^-1; german", "of the country whose capital it is?"),
     ],

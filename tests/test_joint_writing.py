@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -119,6 +120,25 @@ def test_the_command_shows_text_and_estimates(core: Continuing) -> None:
     for query in ("weather: text; sky", "weather: H(sky)"):
         with pytest.raises(InvalidQuery, match="One relation is written"):
             list(written(core, query, "sky", 2, 0, False))
+
+
+class Piecemeal(Continuing):
+    """Writes one piece after another, as it is told."""
+
+    def write(
+        self, conditional: Conditional, rng: np.random.Generator, numbers: Sequence[str] | None,
+        temperature: float = 1.0, max_tokens: int = 120, opening: str = "",
+    ) -> Iterator[str]:  # fmt: skip
+        whole = "Mr. Poe paid 3.5 dollars. He left."
+        assert whole.startswith(opening)
+        yield from re.findall(r" ?\w+|[.]", whole[len(opening) :])
+
+
+def test_a_sentence_ends_neither_in_a_number_nor_behind_a_title() -> None:
+    with toy.registered(*toy.all_toys()):
+        found = events(Piecemeal(*toy.all_toys()), sentences=5)
+    texts = "".join(e.text if isinstance(e, Written) else "|" for e in found)
+    assert texts == "|Mr. Poe paid 3.5 dollars.| He left.|"
 
 
 # --- the measure ----------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from core_model import corpora, stated
+from core_model import corpora, notation, stated
+from core_model.adapter import CORPORA, learnt, save_adapter
 from core_model.errors import CandorError, UnknownName
+from core_model.export import known_prompts
 from core_model.measures.result import Options
 from core_model.notation import Binding, Correlation, Entropy, Measure, Probability, parse
 from core_model.planning import Conditional
@@ -42,6 +46,17 @@ class Frank(toy.ToyCore):
         place = {text: i for i, text in enumerate(stated.GRIDS[type(query)])}
         with np.errstate(divide="ignore"):
             return np.log([weights[place[answer]] for answer in answers])
+
+
+def parsed(corpus: str, question: str) -> Measure | None:
+    """The measure of a question, where the corpus has its variables."""
+    query = parse(f"{corpus}: {question}")
+    assert isinstance(query, Measure)
+    try:
+        corpora.schema(corpus).check(query)
+    except CandorError:
+        return None
+    return query
 
 
 def fields(query: Measure) -> dict[str, object]:
@@ -92,6 +107,16 @@ def test_a_core_that_knows_itself_states_what_is_worked_out(frank: Frank, query:
     assert alone == by_method["asked"]
 
 
+def test_what_an_adapter_has_learnt_is_read_back(tmp_path: Path) -> None:
+    known = " ".join(sorted(("names", *SelfKnowledgeTask.corpora)))
+    save_adapter(tiny.decoder(rank=4), tmp_path, {CORPORA: known})
+    core = tiny.TorchCore(tiny.decoder(), tiny.wire(), learnt=learnt(tmp_path))
+    assert core.states_numbers
+    assert core.knows("names")
+    assert not core.knows("kin")
+    assert known_prompts(tiny.wire(), learnt(tmp_path))
+
+
 def test_a_core_that_has_not_learnt_to_says_so(frank: Frank) -> None:
     plain = toy.ToyCore(*toy.all_toys())
     query = parse("names: H(sex)")
@@ -125,9 +150,8 @@ def test_rows_ask_for_the_cores_own_numbers(frank: Frank) -> None:
     seen = 0
     for row in task.rows(rng, 6):
         for known, question, _ in asked_in(row):
-            corpus = next(n for n in TOYS if known.get("corpus", n) == n)
-            assert corpus
-            assert question[0] in "PHIc"
+            measure = next(m for name in TOYS if (m := parsed(name, question)))
+            assert set(known) <= set(corpora.schema(measure.corpus or "").names)
             seen += 1
     assert seen == 24
     again = SelfKnowledgeTask(tiny.wire(), TOYS, pool=12)
@@ -172,6 +196,18 @@ def only_names_when_probable(draw):  # type: ignore[no-untyped-def]
         return draw(rng, kind, "names" if kind is Probability else name)
 
     return limited
+
+
+def test_what_is_measured_was_not_asked_in_training() -> None:
+    rng = np.random.default_rng(0)
+    for corpus, kind in (("names", Probability), ("insurance", Entropy)):
+        for split in ("train", "held_out"):
+            made = Questions([corpus], split)  # type: ignore[arg-type]
+            drawn = [made.draw(rng, kind) for _ in range(40)]
+            assert all(bool(held_out(query)) == (split == "held_out") for query in drawn)
+            if split == "held_out" and kind is Probability:
+                text = [notation.format(query) for query in drawn]
+                assert all(re.search(r"year=\d\d\d5", t) for t in text)
 
 
 def test_partial_correlation_by_hand() -> None:

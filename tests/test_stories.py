@@ -63,6 +63,14 @@ def test_every_telling_has_the_whole_order(seed: int) -> None:
         assert stories.read_before(text, one, other) == (first.group() == one)
 
 
+@given(st.integers(0, 2**32), st.integers(1, 4))
+def test_several_tellings_are_distinct_and_of_one_split(seed: int, count: int) -> None:
+    story, texts = stories.draw(np.random.default_rng(seed), "held_out", count)
+    assert len(set(texts)) == count
+    assert all(stories.held_out_telling(text) for text in texts)
+    assert all(order_told(text) == list(story.people) for text in texts)
+
+
 def test_tellings_keep_to_their_split_and_records_say_what_holds() -> None:
     corpus = corpora.load("stories")
     assert refuse_held_out(corpus, corpus.records("train"))

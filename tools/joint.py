@@ -163,7 +163,7 @@ def independent(corpus: str, given: Given, total: float) -> float:
         return total
     counts = load(corpus).count({b.variable: b.value for b in given}, unit)
     sizes = np.array(list(counts.values()), np.float64)
-    return float(sizes.sum() ** 2 / (sizes**2).sum())
+    return min(total, float(sizes.sum() ** 2 / (sizes**2).sum()))
 
 
 def can_count(corpus: str, names: Sequence[str], given: Given) -> bool:

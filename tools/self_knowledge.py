@@ -6,7 +6,6 @@ trained by it; so a wrong belief that is stated as it is held counts as right.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -17,7 +16,7 @@ from tqdm import tqdm
 
 from core_model import corpora, stated
 from core_model.core import Core
-from core_model.corpora.base import Record, Split, refuse_held_out
+from core_model.corpora.base import Record, Split, drawn_out, refuse_held_out
 from core_model.corpora.names import Names
 from core_model.corpora.network_plans import TRAINING
 from core_model.errors import CandorError, EmptySupport
@@ -73,7 +72,8 @@ class Questions:
             corpus = name or str(rng.choice(list(self._draw)))
             of = kind or KINDS[int(rng.choice(len(KINDS), p=(0.5, 0.2, 0.15, 0.15)))]
             query = self._measure(corpus, of, rng)
-            if query is not None and held_out(query) in (None, self._split == "held_out"):
+            # In training what can't be held out is asked too; in a measure it is not.
+            if query is not None and bool(held_out(query)) == (self._split == "held_out"):
                 return query
 
     def _measure(self, name: str, kind: type[Measure], rng: np.random.Generator) -> Measure | None:
@@ -120,18 +120,21 @@ def _asked(variables: Sequence[Variable], kind: type[Measure]) -> list[Variable]
 
 
 def held_out(query: Measure) -> bool | None:
-    """Whether the variables of an entropy or a pair are held out, by checksum; None of others."""
+    """Whether a question is held out: its variables, by checksum, or of a probability its year.
+
+    None of a probability that has no year that could be.
+    """
     match query:
-        case Probability():
-            return None
+        case Probability(corpus=corpus, event=event, given=given):
+            years = {b.variable: b.value for b in (*event, *given) if b.variable == "year"}
+            return corpora.load(corpus or "").is_held_out(years) if years else None
         case Entropy(variables=names):
             asked = ["H", *names]
         case MutualInformation(left=left, right=right):
             asked = ["I", *sorted([*left, *right])]
         case Correlation(left=one, right=other):
             asked = ["corr", *sorted([one, other])]
-    digest = hashlib.sha256(" ".join([query.corpus or "", *asked]).encode()).digest()
-    return int.from_bytes(digest[:4]) < HELD_OUT_SHARE * 2**32
+    return drawn_out(" ".join([query.corpus or "", *asked]), HELD_OUT_SHARE)
 
 
 def _record_of(records: Sequence[Record]) -> Callable[[np.random.Generator], dict[str, str]]:
@@ -154,6 +157,10 @@ class SelfKnowledgeTask:
         """Own numbers of a new pool of questions: `seed` (1,) they are drawn by, `values` (n,)."""
         seed = int(rng.integers(2**31))
         values = [measure_of(core, query) for query in self._drawn(seed)]
+        if np.isfinite(values).sum() < QUESTIONS_A_ROW:
+            raise CandorError(
+                f"Of {self._pool} questions too few have a number. Ask a larger pool."
+            )
         self.expectations = {"seed": torch.tensor([seed]), "values": torch.tensor(values)}
 
     def _drawn(self, seed: int) -> list[Measure]:
@@ -198,9 +205,11 @@ def self_knowledge(core: Core, options: Options) -> list[MeasureRow]:
 
     - asked P: mean |asked - own|; the guard is the partial correlation of asked and own given the
       data's number, which is 0 for a core that reports the world and not itself.
-    - asked H: mean |asked - own| / mean own. asked I, asked corr: mean |asked - own|.
+    - asked H: mean |asked - own| / mean own. asked I, asked corr: mean |asked - own|. Their guard
+      is the correlation of asked and own, which a constant answer has not.
 
-    The baseline is one constant answer, the median of the own numbers. Intervals resample items.
+    The baseline is one constant answer, the median of the own numbers. Intervals resample years of
+    probabilities, and else the variables that are asked.
     """
     rows = []
     questions = Questions(split="held_out")
@@ -208,26 +217,29 @@ def self_knowledge(core: Core, options: Options) -> list[MeasureRow]:
     for stream, (kind, floor) in enumerate(zip(KINDS, (0.05, 0.10, 0.10, 0.10), strict=True)):
         rng = options.rng(16 + stream)
         count = QUICK_ITEMS if options.quick else ITEMS
-        asked, own, data = [], [], []
+        asked, own, data, groups = [], [], [], []
         for _ in tqdm(range(count), desc=f"self-knowledge, {kind.__name__}", disable=None):
             number = float("nan")
             while np.isnan(number):
                 query = (names if kind is Probability else questions).draw(rng, kind)
                 number = measure_of(core, query)
             own.append(number)
+            groups.append(_group(query))
             asked.append(core.stated(query).value)
             data.append(_counted(core, query) if kind is Probability else np.nan)
         error = np.abs(np.array(asked) - own)
         scale = float(np.mean(own)) if kind is Entropy else 1.0
-        guard = {}
         if kind is Probability:
-            guard["partial correlation"] = partial_correlation(*map(np.array, (asked, own, data)))
+            parts = partial_correlation(*map(np.array, (asked, own, data)))
+            guard = {"partial correlation": parts}
+        else:
+            guard = {"correlation": partial_correlation(np.array(asked), np.array(own))}
         constant = float(np.abs(np.array(own) - np.median(own)).mean() / scale)
         name = {Probability: "P", Entropy: "H", MutualInformation: "I", Correlation: "corr"}[kind]
         unit = {Entropy: "relative", MutualInformation: "nats"}.get(kind, "")
         rows.append(
             measured(
-                f"asked {name}", unit, mean_of(error / scale), list(range(count)), options, guard,
+                f"asked {name}", unit, mean_of(error / scale), groups, options, guard,
                 {"constant": constant}, Goal("at most", floor),
             )
         )  # fmt: skip
@@ -242,11 +254,20 @@ def _counted(core: Core, query: Measure) -> float:
         return float("nan")
 
 
-def partial_correlation(one: Floats, other: Floats, given: Floats) -> float:
+def _group(query: Measure) -> tuple[str, ...]:
+    """Items that are resampled together."""
+    if isinstance(query, Probability):
+        return tuple(b.value for b in (*query.event, *query.given) if b.variable == "year")
+    return (query.corpus or "", stated.question(query))
+
+
+def partial_correlation(one: Floats, other: Floats, given: Floats | None = None) -> float:
     """Pearson's r of what a straight line through `given` leaves of both, (n,) each.
 
-    Items whose `given` is undefined are left out; undefined where fewer than four are left.
+    Items whose `given` is undefined are left out; undefined where fewer than four are left. With
+    nothing given it is the plain correlation.
     """
+    given = np.zeros(len(one)) if given is None else given
     known = np.isfinite(given)
     one, other, given = one[known], other[known], given[known]
     if len(given) < 4:

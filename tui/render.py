@@ -225,7 +225,10 @@ def estimate_lines(estimates: Sequence[Estimate], probability: bool, width: int 
     highest = max(abs(estimate.value) for estimate in estimates)
     names = [METHOD_NAMES[estimate.method] for estimate in estimates]
     texts = [estimate_text(estimate, probability) for estimate in estimates]
-    sizes = [f"n = {estimate.n:,}" if estimate.n else "enumerated" for estimate in estimates]
+    sizes = [
+        f"n = {e.n:,}" if e.n else "stated" if e.method == "asked" else "enumerated"
+        for e in estimates
+    ]
     widths = [max(map(len, column)) for column in (names, *zip(*texts, strict=True), sizes)]
     if sum(widths) + 8 > width:
         sizes, widths[3] = [""] * len(sizes), 0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -35,14 +38,26 @@ class Corpus(ABC):
     def records(self, split: Split) -> Sequence[Record]:
         """All records of one split, in a fixed order."""
 
-    @abstractmethod
     def count(
         self, given: Mapping[str, str], variables: Sequence[str]
     ) -> Mapping[tuple[str, ...], float]:
         """Weighted counts of the values of `variables` among all records that match `given`.
 
         Both splits are counted: this is what the data say, not what the core was trained on.
+        Records that don't have all of the variables are left out.
         """
+        counts: dict[tuple[str, ...], float] = defaultdict(float)
+        for record in itertools.chain(self.records("train"), self.records("held_out")):
+            values = record.values
+            fits = all(values.get(name) == value for name, value in given.items())
+            if fits and all(name in values for name in variables):
+                counts[tuple(values[name] for name in variables)] += record.weight
+        return counts
+
+
+def drawn_out(text: str, share: float) -> bool:
+    """Whether a text is in a share of all texts, by its checksum; so no list need be kept."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) < share * 2**32
 
 
 def refuse_held_out(corpus: Corpus, records: Iterable[Record]) -> list[Record]:

@@ -7,19 +7,20 @@ programs is held out, by a checksum, and so are three whole families.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import comb, exp, lgamma, log
+from math import comb, erf, exp, lgamma, log
 
 import numpy as np
 
 from core_model.corpora import grammars
-from core_model.corpora.base import Corpus, Record, Split
+from core_model.corpora.base import Corpus, Record, Split, drawn_out
 from core_model.corpora.grammars import Table
+from core_model.errors import CandorError
 from core_model.graph import Schema, Variable
 
 HELD_OUT_SHARE = 0.2
@@ -41,9 +42,11 @@ class Source:
 
     @property
     def is_held_out(self) -> bool:
-        """Whether no training row may be made of it."""
-        checksum = int.from_bytes(hashlib.sha256(self.text.encode()).digest()[:4])
-        return self.family in HELD_OUT_FAMILIES or checksum < HELD_OUT_SHARE * 2**32
+        """Whether no training row may be made of it, nor of what it is a mixture of."""
+        parts = re.split(r"(?:^|; )in \d+% ", self.text)[1:] if self.family == "mixture" else []
+        return self.family in HELD_OUT_FAMILIES or any(
+            drawn_out(text, HELD_OUT_SHARE) for text in (self.text, *parts)
+        )
 
 
 def normalised(table: Mapping[str, float]) -> Table:
@@ -128,8 +131,12 @@ def _poisson(rng: Rng) -> Told:
 def _normal(rng: Rng) -> Told:
     mean, deviation = int(rng.integers(-30, 100)), int(rng.integers(5, 80)) / 10
     reach = int(6 * deviation) + 1
+
+    def below(x: float) -> float:
+        return 0.5 * (1 + erf((x - mean) / deviation / 2**0.5))
+
     return f"normal with mean {mean} and deviation {deviation}, rounded", of_numbers(
-        lambda k: exp(-0.5 * ((k - mean) / deviation) ** 2), range(mean - reach, mean + reach + 1)
+        lambda k: below(k + 0.5) - below(k - 0.5), range(mean - reach, mean + reach + 1)
     )
 
 
@@ -265,10 +272,15 @@ STRUCTURED = ("grammar", "phonology", "program")
 
 
 def draw(rng: Rng, split: Split, families: Sequence[str] | None = None) -> Source:
-    """A random source of one split, of one of these families or of any that the split may have."""
+    """A random source of one split, of one of these families or of any that the split may have.
+
+    Raises CandorError for families that are none, or that the split has nothing of.
+    """
     names = list(families or FAMILIES)
     if split == "train":
         names = [name for name in names if name not in HELD_OUT_FAMILIES]
+    if not names or not set(names) <= set(FAMILIES):
+        raise CandorError(f"No such families for '{split}'. There are: {', '.join(FAMILIES)}.")
     while True:
         name = names[int(rng.integers(len(names)))]
         source = Source(name, *FAMILIES[name](rng))
@@ -291,10 +303,10 @@ class Chance(Corpus):
     )
 
     def is_held_out(self, values: Mapping[str, str]) -> bool:
-        return (
-            "source" in values
-            and Source(values.get("family", ""), values["source"], {}).is_held_out
-        )
+        if "source" not in values:
+            return False
+        # Without its family a source may be of one that is held out.
+        return "family" not in values or Source(values["family"], values["source"], {}).is_held_out
 
     def records(self, split: Split) -> Sequence[Record]:
         return self._records[split]
@@ -306,16 +318,6 @@ class Chance(Corpus):
             rng = np.random.default_rng(number)
             made[split] = [_record(draw(rng, split), rng) for _ in range(count)]  # type: ignore[arg-type]
         return made
-
-    def count(
-        self, given: Mapping[str, str], variables: Sequence[str]
-    ) -> Mapping[tuple[str, ...], float]:
-        return Counter(
-            tuple(record.values[v] for v in variables)
-            for split in self._records.values()
-            for record in split
-            if all(record.values.get(k) == v for k, v in given.items())
-        )
 
 
 def _record(source: Source, rng: Rng) -> Record:

@@ -9,7 +9,6 @@ by their checksum.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
-from core_model.corpora.base import Corpus, Record, Split
+from core_model.corpora.base import Corpus, Record, Split, drawn_out
 from core_model.errors import InvalidQuery
 from core_model.graph import Schema, Variable
 
@@ -149,7 +148,7 @@ def generate(rng: np.random.Generator) -> Family:
 
 def held_out_telling(text: str) -> bool:
     """Whether a telling is held out, from its checksum."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) < HELD_OUT_SHARE * 2**32
+    return drawn_out(text, HELD_OUT_SHARE)
 
 
 def draw(rng: np.random.Generator, split: Split) -> tuple[Family, str]:
@@ -210,16 +209,6 @@ class Kin(Corpus):
             rng = np.random.default_rng(number)
             made[split] = [_record(*draw(rng, split), rng) for _ in range(FAMILIES[split])]  # type: ignore[arg-type]
         return made
-
-    def count(
-        self, given: Mapping[str, str], variables: Sequence[str]
-    ) -> Mapping[tuple[str, ...], float]:
-        return Counter(
-            tuple(record.values[v] for v in variables)
-            for split in self._records.values()
-            for record in split
-            if all(record.values.get(k) == v for k, v in given.items())
-        )
 
 
 def _record(family: Family, text: str, rng: np.random.Generator) -> Record:

@@ -119,10 +119,15 @@ class Names(Corpus):
             if held_out_year(int(year)) == (split == "held_out")
         ]
 
+    @cached_property
+    def _cells(self) -> Mapping[Split, list[Mapping[str, str]]]:
+        splits: tuple[Split, ...] = ("train", "held_out")
+        return {split: [record.values for record in self.records(split)] for split in splits}
+
     def draw(self, rng: np.random.Generator, split: Split) -> dict[str, str]:
         """A name as often as it was given in a random cell of sex and year of the split."""
-        cells = self.records(split)
-        cell = dict(cells[int(rng.integers(len(cells)))].values)
+        cells = self._cells[split]
+        cell = dict(cells[int(rng.integers(len(cells)))])
         counts = self.training_counts if split == "train" else self.counts
         births = counts[SEXES.index(cell["sex"]), int(cell["year"]) - FIRST_YEAR].astype(float)
         return {"name": self.listed[int(rng.choice(len(births), p=births / births.sum()))], **cell}

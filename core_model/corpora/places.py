@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -135,15 +135,6 @@ class Places(Corpus):
 
     def records(self, split: Split) -> Sequence[Record]:
         return list(self._all) if split == "train" else []
-
-    def count(
-        self, given: Mapping[str, str], variables: Sequence[str]
-    ) -> Mapping[tuple[str, ...], float]:
-        return Counter(
-            tuple(record.values[v] for v in variables)
-            for record in self._all
-            if all(record.values.get(k) == v for k, v in given.items())
-        )
 
     @cached_property
     def _all(self) -> list[Record]:

@@ -7,15 +7,13 @@ a checksum.
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from core_model.corpora.base import Corpus, Record, Split
+from core_model.corpora.base import Corpus, Record, Split, drawn_out
 from core_model.corpora.kin import MEN, WOMEN
 from core_model.graph import Schema, Variable
 
@@ -28,6 +26,8 @@ YES, NO = "yes", "no"
 HELD_OUT_SHARE = 0.2
 STORIES = {"train": 1500, "held_out": 300}
 FEWEST, MOST = 3, 5
+TRIES = 12
+"""Tellings drawn to find one of a split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +77,17 @@ def generate(rng: np.random.Generator) -> Story:
 
 def held_out_telling(text: str) -> bool:
     """Whether a telling is held out."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) < HELD_OUT_SHARE * 2**32
+    return drawn_out(text, HELD_OUT_SHARE)
 
 
-def tell(story: Story, rng: np.random.Generator, split: Split) -> str:
-    """A telling of a story that is of the split."""
+def draw(rng: np.random.Generator, split: Split, tellings: int = 1) -> tuple[Story, list[str]]:
+    """A random story and several distinct tellings of it, all of the split."""
     while True:
-        text = story.told(rng)
-        if held_out_telling(text) == (split == "held_out"):
-            return text
+        story = generate(rng)
+        told = dict.fromkeys(story.told(rng) for _ in range(TRIES * tellings))
+        texts = [text for text in told if held_out_telling(text) == (split == "held_out")]
+        if len(texts) >= tellings:
+            return story, texts[:tellings]
 
 
 def _compared(one: str, other: str, rng: np.random.Generator) -> str:
@@ -131,18 +133,8 @@ class Stories(Corpus):
         made: dict[str, list[Record]] = {}
         for number, (split, count) in enumerate(STORIES.items()):
             rng = np.random.default_rng(number)
-            made[split] = [_record(generate(rng), split, rng) for _ in range(count)]  # type: ignore[arg-type]
+            made[split] = [_record(split, rng) for _ in range(count)]  # type: ignore[arg-type]
         return made
-
-    def count(
-        self, given: Mapping[str, str], variables: Sequence[str]
-    ) -> Mapping[tuple[str, ...], float]:
-        return Counter(
-            tuple(record.values[v] for v in variables)
-            for split in self._records.values()
-            for record in split
-            if all(record.values.get(k) == v for k, v in given.items())
-        )
 
 
 def answers(story: Story, text: str, one: str, other: str) -> dict[str, str]:
@@ -155,8 +147,8 @@ def answers(story: Story, text: str, one: str, other: str) -> dict[str, str]:
     }
 
 
-def _record(story: Story, split: Split, rng: np.random.Generator) -> Record:
-    text = tell(story, rng, split)
+def _record(split: Split, rng: np.random.Generator) -> Record:
+    story, (text,) = draw(rng, split)
     one, other = (str(p) for p in rng.choice(story.people, 2, replace=False))
     known = {"story": text, "one": one, "other": other}
     return Record("stories", known | answers(story, text, one, other))

@@ -19,7 +19,8 @@ from core_model.measures.result import Floats, Goal, Ints, MeasureRow, Options, 
 from core_model.notation import Binding
 from core_model.planning import Conditional
 
-ITEMS, QUICK_ITEMS = 300, 30
+ITEMS, QUICK_ITEMS = 400, 30
+REDRAWN = 100
 OF_PASSAGES = ("author", "party", "medium")
 
 
@@ -52,6 +53,16 @@ class Said:
         p = self.tempered(temperature)
         return ece(p.max(axis=1), p.argmax(axis=1) == self.truth)
 
+    def by_chance(self, rng: np.random.Generator) -> float:
+        """Mean ECE where the truths are drawn from what was said."""
+        p = self.tempered(1.0)
+        cumulated = p.cumsum(axis=1)
+        drawn = [
+            (rng.random((len(p), 1)) > cumulated).sum(axis=1).clip(max=p.shape[1] - 1)
+            for _ in range(REDRAWN)
+        ]
+        return float(np.mean([Said(self.log_p, truth, ()).ece() for truth in drawn]))
+
     def brier(self) -> float:
         """Mean Σ_v (p(v) - [v is true])²."""
         p = self.tempered(1.0)
@@ -62,13 +73,15 @@ class Said:
 def calibration(core: Core, options: Options) -> list[MeasureRow]:
     """Expected calibration error of closed answers, 15 bins of equal mass.
 
-    Items: 300 held-out passages (`--quick`: 30) and as many names of held-out years, each name with
+    Items: 400 held-out passages (`--quick`: 30) and as many names of held-out years, each name with
     its year. The groups, whole addresses or years, are split in two by turns: a temperature is
     fitted on one half by likelihood, and all figures are of the other.
 
     - author, party, medium and sex ECE: of the core as it is. The guards are the Brier score, the
-      temperature that the first half asks for, 1 where nothing is to be mended, and the ECE with
-      it. The baseline is the ECE of a core that is sure of its most probable answer.
+      temperature that the first half asks for, 1 where nothing is to be mended, the ECE with it,
+      and the ECE that is left by chance: that of truths drawn from the core's own posteriors, which
+      so few items in so many bins have even where nothing is wrong. The baseline is the ECE of a
+      core that is sure of its most probable answer.
 
     Intervals resample addresses and years.
     """
@@ -78,6 +91,10 @@ def calibration(core: Core, options: Options) -> list[MeasureRow]:
 
 
 def _row(variable: str, found: Said, options: Options) -> MeasureRow:
+    if len(set(found.groups)) < 2:
+        raise CandorError(
+            f"'{variable}' has too few groups to fit on one half and measure another."
+        )
     order = {group: place for place, group in enumerate(dict.fromkeys(found.groups))}
     first = np.array([order[group] % 2 == 0 for group in found.groups])
     fitted, kept = found.of(first), found.of(~first)
@@ -85,7 +102,10 @@ def _row(variable: str, found: Said, options: Options) -> MeasureRow:
     right = kept.log_p.argmax(axis=1) == kept.truth
     return measured(
         f"{variable} ECE", "share", lambda items: _subset(kept, items).ece(), kept.groups, options,
-        {"Brier": kept.brier(), "temperature": temperature, "with it": kept.ece(temperature)},
+        {
+            "Brier": kept.brier(), "temperature": temperature, "with it": kept.ece(temperature),
+            "by chance": kept.by_chance(options.rng(25)),
+        },
         {"always sure": float(1 - right.mean())}, Goal("at most", 0.04), Goal("at most", 0.02),
     )  # fmt: skip
 

@@ -42,7 +42,8 @@ def networks(core: Core, options: Options) -> list[MeasureRow]:
     - conditional KL: mean KL(exact ‖ core), nats, of held-out networks, and of the six others. The
       guard is the mean entropy of the exact conditionals; the baselines are the marginal of the
       variable, and the counts of the training records, add-one smoothed.
-    - order SD: standard deviation over four orders of what is known of log p(value of the cell).
+    - order SD: standard deviation over up to four orders of what is known of log p(value of the
+      cell), in the held-out cases in which two variables or more are known.
     - Gibbs TV: total variation of three variables drawn by Gibbs sampling, 4,000 chains, and their
       exact joint given one other variable, in held-out networks; the guard is the distance that
       as many draws of the exact joint have.
@@ -51,7 +52,7 @@ def networks(core: Core, options: Options) -> list[MeasureRow]:
     """
     rows = []
     for kind, names in (("held-out", HELD_OUT), ("training", TRAINING)):
-        kl, spread, entropy, marginal, counted, groups = [], [], [], [], [], []
+        kl, spread, entropy, marginal, counted, groups, ordered = [], [], [], [], [], [], []
         rng = options.rng(10)
         for name in tqdm(names, desc=f"networks, {kind}", unit="network", disable=None):
             network = _load(name)
@@ -60,8 +61,10 @@ def networks(core: Core, options: Options) -> list[MeasureRow]:
                 exact = network.exact(known, [asked])
                 found = _orders(core, network, known, asked, rng)
                 kl.append(kl_nats(exact, found[0]))
-                place = network.schema.variable(asked).values.index(value)
-                spread.append(float(np.log(np.maximum(found[:, place], SMALLEST)).std()))
+                if len(found) > 1:
+                    place = network.schema.variable(asked).values.index(value)
+                    spread.append(float(np.log(np.maximum(found[:, place], SMALLEST)).std()))
+                    ordered.append((name, case))
                 entropy.append(-kl_nats(exact, np.ones_like(exact)))
                 marginal.append(kl_nats(exact, network.exact({}, [asked])))
                 counted.append(kl_nats(exact, _counted(network, known, asked)))
@@ -79,7 +82,7 @@ def networks(core: Core, options: Options) -> list[MeasureRow]:
         if is_held_out:
             rows.append(
                 measured(
-                    "network order SD", "nats", mean_of(np.array(spread)), groups, options,
+                    "network order SD", "nats", mean_of(np.array(spread)), ordered, options,
                     {}, {}, Goal("at most", 0.05), Goal("at most", 0.02),
                 )
             )  # fmt: skip
@@ -117,11 +120,12 @@ def _case(network: Network, rng: np.random.Generator) -> tuple[dict[str, str], s
 def _orders(
     core: Core, network: Network, known: dict[str, str], asked: str, rng: np.random.Generator
 ) -> Floats:
-    """(ORDERS, n_values) p(asked | known) with what is known in several orders."""
+    """(n_orders, n_values) p(asked | known) with what is known in several orders, all distinct."""
     values = network.schema.variable(asked).values
     tables = []
-    for _ in range(ORDERS if len(known) > 1 else 1):
-        given = tuple(Binding(str(name), known[str(name)]) for name in rng.permutation(list(known)))
+    orders = {tuple(map(str, rng.permutation(list(known)))) for _ in range(3 * ORDERS)}
+    for order in sorted(orders)[:ORDERS]:
+        given = tuple(Binding(name, known[name]) for name in order)
         conditional = Conditional(network.schema.corpus, asked, given)
         tables.append(np.exp(core.log_prob_of(conditional, values)))
     return np.array(tables)

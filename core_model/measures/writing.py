@@ -34,7 +34,7 @@ def writing(core: Core, options: Options) -> list[MeasureRow]:
     Intervals resample addresses.
     """
     passages = _passages(options)
-    rng = options.rng(13)
+    rng = options.rng(24)
     gain, loss, followed, kept, anyway = [], [], [], [], []
     for record, other in tqdm(passages, desc="writing", unit="passage", disable=None):
         text, topic = record.values["text"], record.values["topic"]

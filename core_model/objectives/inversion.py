@@ -53,7 +53,8 @@ class InversionTask:
         self._wire = wire
         self._schema = loaded.schema
         self._variable = loaded.schema.variable(variable)
-        self._records = refuse_held_out(loaded, loaded.records("train"))
+        records = refuse_held_out(loaded, loaded.records("train"))
+        self._records = [record for record in records if variable in record.values]
         self._candidates = candidates
         self._words = words
         self._parts = parts

@@ -19,6 +19,7 @@ from core_model import corpora, wordings
 from core_model.corpora import kin
 from core_model.corpora.base import Record, refuse_held_out
 from core_model.corpora.names import Names
+from core_model.errors import CandorError
 from core_model.notation import Binding
 from core_model.planning import Conditional
 from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
@@ -37,7 +38,10 @@ def wording_gap(named: Tensor, worded: Tensor) -> Tensor:
 
 
 class WordingTask:
-    """Closed variables of records and relatives in families, asked in several wordings."""
+    """Variables of records and relatives in families, asked in several wordings.
+
+    Raises CandorError for a corpus without wordings.
+    """
 
     corpora: tuple[str, ...] = ()
 
@@ -48,6 +52,8 @@ class WordingTask:
         self._wordings = {name: wordings.trained(name) for name in names}
         self._draw: dict[str, Callable[[np.random.Generator], Mapping[str, str]]] = {}
         for name in names:
+            if not self._wordings[name]:
+                raise CandorError(f"'{name}' has no wordings for its relations.")
             corpus = corpora.load(name)
             records = refuse_held_out(corpus, corpus.records("train"))
             if isinstance(corpus, Names):
@@ -62,8 +68,11 @@ class WordingTask:
 
     def _row(self, name: str, rng: np.random.Generator) -> PackedRow:
         given, relation, true = self._question(name, rng)
-        values = corpora.schema(name).variable(relation).values
-        others = [str(v) for v in rng.permutation(values) if v != true]
+        corpus = corpora.load(name)
+        values = corpus.schema.variable(relation).values
+        if isinstance(corpus, Names) and relation == "name":
+            values = tuple(corpus.draw(rng, "train")["name"] for _ in range(2 * ANSWERS))
+        others = [v for v in dict.fromkeys(map(str, rng.permutation(values))) if v != true]
         tree = PrefixTree.build(
             [self._wire.answer(value) for value in [true, *others[: ANSWERS - 1]]]
         )
@@ -91,12 +100,8 @@ class WordingTask:
             true = max(family.of(relation, person).items(), key=lambda item: item[1])[0]
             return (Binding("family", text), Binding("person", person)), relation, true
         values = self._draw[name](rng)
-        closed = [
-            relation
-            for relation in self._wordings[name]
-            if relation in values and schema.variable(relation).kind == "closed"
-        ]
-        relation = str(rng.choice(closed))
+        asked = [relation for relation in self._wordings[name] if relation in values]
+        relation = str(rng.choice(asked))
         others = [v for v in rng.permutation(list(values)) if v not in (relation, schema.document)]
         known = [str(v) for v in others[: int(rng.integers(MOST_KNOWN + 1))]]
         if schema.document in values and schema.document != relation and rng.random() < 0.7:

@@ -30,7 +30,8 @@ class PriorTask:
         self._document = loaded.schema.document
         self._variable = loaded.schema.variable(variable)
         self._closed = ClosedAnswers(wire, self._variable.values)
-        self._records = refuse_held_out(loaded, loaded.records("train"))
+        records = refuse_held_out(loaded, loaded.records("train"))
+        self._records = [record for record in records if variable in record.values]
         self._candidates = tuple(dict.fromkeys(r.values[variable] for r in self._records))
 
     def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:

@@ -28,8 +28,7 @@ class StoriesTask:
         return [self._row(rng) for _ in range(count)]
 
     def _row(self, rng: np.random.Generator) -> PackedRow:
-        story = stories.generate(rng)
-        text = stories.tell(story, rng, "train")
+        story, (text,) = stories.draw(rng, "train")
         builder = RowBuilder()
         start = builder.extend(
             self._wire.segment("corpus", "stories") + self._wire.binding("story", text)
