@@ -319,7 +319,7 @@ class Core(ABC):
         kind = type(query)
         asked = Conditional(query.corpus or "", stated.question(query), query.given)
         p = np.exp(self.log_prob_of(asked, stated.GRIDS[kind]))
-        p, grid = p / p.sum(), stated.numbers(kind)
+        p, grid = p / p.sum(), np.array(stated.numbers(kind))
         mean = float(p @ grid)
         error = float(np.sqrt(p @ (grid - mean) ** 2))
         return Estimate("asked", mean, error, 0, stated.UNITS.get(kind, ""))

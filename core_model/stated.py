@@ -7,11 +7,10 @@ states, its standard deviation the error that it states with it.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import replace
-
-import numpy as np
-from numpy.typing import NDArray
+from functools import cache
 
 from core_model import notation
 from core_model.notation import Correlation, Entropy, Measure, MutualInformation, Probability
@@ -42,17 +41,18 @@ def question(query: Measure) -> str:
     return notation.format(replace(query, corpus=None, given=()))
 
 
-def numbers(kind: type[Measure]) -> NDArray[np.float64]:
-    """(n,) the numbers of a measure's grid, from the smallest."""
-    return np.array([float(text) for text in GRIDS[kind]])
+@cache
+def numbers(kind: type[Measure]) -> tuple[float, ...]:
+    """The numbers of a measure's grid, from the smallest."""
+    return tuple(float(text) for text in GRIDS[kind])
 
 
-def on_grid(kind: type[Measure], value: float) -> NDArray[np.float64]:
-    """(n,) weights of the two numbers about a value, with it as mean; others are moved in."""
+def on_grid(kind: type[Measure], value: float) -> list[float]:
+    """Weights of a grid's numbers: the two about a value have it as mean; others are moved in."""
     grid = numbers(kind)
-    value = float(np.clip(value, grid[0], grid[-1]))
-    above = int(np.clip(np.searchsorted(grid, value), 1, len(grid) - 1))
+    value = min(max(value, grid[0]), grid[-1])
+    above = min(max(bisect_left(grid, value), 1), len(grid) - 1)
     share = (value - grid[above - 1]) / (grid[above] - grid[above - 1])
-    weights = np.zeros(len(grid))
+    weights = [0.0] * len(grid)
     weights[above - 1], weights[above] = 1 - share, share
     return weights

@@ -83,7 +83,7 @@ def test_the_numbers_of_a_grid_rise_and_are_written_once(kind: type[Measure]) ->
 def test_a_value_is_the_mean_of_its_neighbours_on_the_grid(
     kind: type[Measure], value: float
 ) -> None:
-    weights, numbers = stated.on_grid(kind, value), stated.numbers(kind)
+    weights, numbers = np.array(stated.on_grid(kind, value)), stated.numbers(kind)
     assert weights.sum() == pytest.approx(1)
     assert np.count_nonzero(weights) <= 2
     assert weights @ numbers == pytest.approx(np.clip(value, numbers[0], numbers[-1]))

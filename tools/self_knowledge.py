@@ -183,7 +183,9 @@ class SelfKnowledgeTask:
             query = self._pooled[int(place)]
             conditional = Conditional(query.corpus or "", stated.question(query), query.given)
             after = builder.prompt(self._wire.prompt(conditional))
-            weights = stated.on_grid(type(query), float(self.expectations["values"][place]))
+            weights = np.array(
+                stated.on_grid(type(query), float(self.expectations["values"][place]))
+            )
             self._closed[type(query)].ask(builder, after, weights, rng, 2)
         return builder.build()
 
@@ -274,4 +276,4 @@ def partial_correlation(one: Floats, other: Floats, given: Floats | None = None)
         return float("nan")
     design = np.column_stack([np.ones_like(given), given])
     rests = [v - design @ np.linalg.lstsq(design, v, rcond=None)[0] for v in (one, other)]
-    return float(np.corrcoef(*rests)[0, 1]) if all(np.ptp(r) > 0 for r in rests) else float("nan")
+    return float(np.corrcoef(rests)[0, 1]) if all(np.ptp(r) > 0 for r in rests) else float("nan")
