@@ -10,7 +10,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
 
 from core_model import notation
 from core_model.notation import Correlation, Entropy, Measure, MutualInformation, Probability
@@ -41,7 +40,6 @@ def question(query: Measure) -> str:
     return notation.format(replace(query, corpus=None, given=()))
 
 
-@cache
 def numbers(kind: type[Measure]) -> tuple[float, ...]:
     """The numbers of a measure's grid, from the smallest."""
     return tuple(float(text) for text in GRIDS[kind])

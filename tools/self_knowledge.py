@@ -275,5 +275,6 @@ def partial_correlation(one: Floats, other: Floats, given: Floats | None = None)
     if len(given) < 4:
         return float("nan")
     design = np.column_stack([np.ones_like(given), given])
-    rests = [v - design @ np.linalg.lstsq(design, v, rcond=None)[0] for v in (one, other)]
-    return float(np.corrcoef(rests)[0, 1]) if all(np.ptp(r) > 0 for r in rests) else float("nan")
+    x, y = (v - design @ np.linalg.lstsq(design, v, rcond=None)[0] for v in (one, other))
+    scale = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / scale if scale > 0 else float("nan")
