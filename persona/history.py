@@ -43,7 +43,7 @@ from persona.tables import (
 )
 from persona.turn import Turn, readable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_SECONDS = 5.0
 
 
@@ -157,14 +157,9 @@ class History:
 
     # ---- writing -------------------------------------------------------------------------
 
-    def start(self, question: str, goals: Sequence[str]) -> str:
+    def start(self, question: str) -> str:
         """A new conversation titled by its first question, saved with it; returns its id."""
-        row = {
-            "id": new_id(),
-            "title": title_of(question),
-            "created": now(),
-            "goals": list(goals),
-        }
+        row = {"id": new_id(), "title": title_of(question), "created": now()}
         self._wait([(conversation, row)])
         return str(row["id"])
 

@@ -43,7 +43,6 @@ conversation = Table(
     Column("id", String(24), primary_key=True),
     Column("title", Text, nullable=False),
     Column("created", String(32), nullable=False),
-    Column("goals", JSON, nullable=False),
 )
 message = Table(
     "message",

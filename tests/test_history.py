@@ -58,7 +58,7 @@ def result(query: str = "names: name | year=1985", summary: str = "Jessica, 2.6%
 
 def say(history: History, question: str, reply: str, parent: Turn | None = None) -> str:
     """One turn in a new conversation; returns the conversation's id."""
-    conversation = history.start(question, ("honest",))
+    conversation = history.start(question)
     turn = history.ask(conversation, parent.reply_id if parent else None, question, ("honest",), 3)
     history.answer(conversation, Turn(turn.id, turn.question, reply=reply, state="done"))
     return conversation
@@ -109,7 +109,7 @@ def test_a_turn_comes_back_as_it_was(
     stopped: bool,
     found: bool,
 ) -> None:
-    conversation = shared.start(question, goals)
+    conversation = shared.start(question)
     asked = shared.ask(conversation, None, question, goals, seed)
     distribution = Distribution(query, "exact", (Answer(value, probability),), 1.0, 0.0, 0.0, 0)
     got = ToolResult("sample", query, (), distribution, None, (value,), value, seed, 0.1)
@@ -147,7 +147,7 @@ def test_a_turn_comes_back_as_it_was(
 
 
 def test_every_field_of_a_result_comes_back(history: History) -> None:
-    conversation = history.start("q", ())
+    conversation = history.start("q")
     turn = history.ask(conversation, None, "q", (), 0)
     call = Call("c", "sample", {"n": 1}, "names: name", result())
     history.answer(conversation, Turn(turn.id, "q", calls=(call,), reply="r", state="done"))
@@ -157,14 +157,14 @@ def test_every_field_of_a_result_comes_back(history: History) -> None:
 
 
 def test_a_question_is_on_disk_before_its_answer(history: History) -> None:
-    conversation = history.start("Are you there?", ())
+    conversation = history.start("Are you there?")
     history.ask(conversation, None, "Are you there?", (), 0)
     (back,) = History(history.path).turns(conversation)
     assert (back.question, back.reply, back.state) == ("Are you there?", "", "stopped")
 
 
 def test_a_failure_comes_back_as_one(history: History) -> None:
-    conversation = history.start("q", ())
+    conversation = history.start("q")
     turn = history.ask(conversation, None, "q", (), 0)
     history.answer(conversation, turn.after(TurnFailed("t", "The core is gone.")))
     (back,) = history.turns(conversation)
@@ -173,7 +173,7 @@ def test_a_failure_comes_back_as_one(history: History) -> None:
 
 
 def test_asking_again_adds_a_branch_and_keeps_the_old_one(history: History) -> None:
-    conversation = history.start("one", ())
+    conversation = history.start("one")
     one = history.ask(conversation, None, "one", (), 0)
     reply = history.answer(conversation, Turn(one.id, "one", reply="1", state="done"))
     two = history.ask(conversation, reply, "two", (), 0)
@@ -240,7 +240,7 @@ def test_a_full_disk_keeps_turns_in_memory_until_there_is_room(history: History)
         connection.execute(f"PRAGMA max_page_count = {pages}")
 
     long = "x" * 200_000
-    conversation = history.start("q", ())
+    conversation = history.start("q")
     turn = history.ask(conversation, None, long, (), 0)
     assert history.problem is not None and "full" in history.problem
     assert "\n" not in history.problem and history.unsaved == 2
@@ -357,7 +357,7 @@ def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> No
 
 
 def test_what_was_written_before_a_failure_is_kept(history: History) -> None:
-    conversation = history.start("q", ())
+    conversation = history.start("q")
     turn = history.ask(conversation, None, "q", (), 0)
     broken = turn.after(ReplyDelta("t", "Half a rep")).after(TurnFailed("t", "Out of memory."))
     history.answer(conversation, broken)

@@ -576,7 +576,7 @@ def long_conversation(folder: Path, turns: int) -> None:
     """Store one conversation of so many turns, each with a card."""
     history = History(folder / "history.db")
     assert history.open() is None
-    conversation = history.start("long", DEFAULT_GOALS)
+    conversation = history.start("long")
     parent = None
     for number in range(turns):
         asked = history.ask(conversation, parent, f"question {number}", DEFAULT_GOALS, 0)

@@ -69,7 +69,7 @@ class Chat:
         """Take up a question and save it; raises CandorError on one that cannot be used."""
         question = clean_question(text)
         if self.conversation is None:
-            self.conversation = self.history.start(question, self.goals)
+            self.conversation = self.history.start(question)
             self.title = question.splitlines()[0]
         parent = self.turns[-1].reply_id or self.turns[-1].id if self.turns else None
         turn = self.history.ask(self.conversation, parent, question, self.goals, seed)

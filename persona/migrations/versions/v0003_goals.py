@@ -1,0 +1,13 @@
+"""The goals in force stand in each question's row; a conversation's own were never read."""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    """Drop `conversation.goals`."""
+    op.drop_column("conversation", "goals")
