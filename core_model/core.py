@@ -298,9 +298,13 @@ class Core(ABC):
         found = self.distribution_of(at_once(query, data), top)
         return replace(found, query=notation.format(query), method="asked")
 
+    def has_learnt(self, what: str) -> bool:
+        """Whether it was trained on something: a corpus, or what a task calls itself."""
+        return True
+
     def knows(self, corpus: str) -> bool:
         """Whether it can be asked about a corpus."""
-        return True
+        return self.has_learnt(corpus)
 
     @property
     def states_numbers(self) -> bool:
@@ -457,6 +461,13 @@ class Interruptible(Core):
         self.name = core.name
         self._core = core
         self._check = check
+
+    def has_learnt(self, what: str) -> bool:
+        return self._core.has_learnt(what)
+
+    @property
+    def states_numbers(self) -> bool:
+        return self._core.states_numbers
 
     def log_prob_of(self, conditional: Conditional, answers: Sequence[str]) -> NDArray[np.float64]:
         self._check()

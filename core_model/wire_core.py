@@ -49,8 +49,11 @@ class WireCore(Core):
         self._wire = wire
         self._number_tokens = TokenTable.of(wire.tokenizer)
 
+    def has_learnt(self, what: str) -> bool:
+        return self._learnt is None or what in self._learnt
+
     def knows(self, corpus: str) -> bool:
-        return self._learnt is None or corpus in self._learnt or corpus not in corpora.known()
+        return self.has_learnt(corpus) or corpus not in corpora.known()
 
     @property
     def states_numbers(self) -> bool:
@@ -168,13 +171,16 @@ class WireCore(Core):
                 yield text[len(shown) :]
                 shown = text
 
+    def _corpora(self) -> list[str]:
+        return [name for name in self._learnt or () if name in corpora.known()]
+
     # --- their parts ----------------------------------------------------------------------------
 
     def _prompt(self, conditional: Conditional) -> list[int]:
         asked = conditional.corpus
         if not self.knows(asked):
             raise UnknownName(
-                f"This core has not learnt '{asked}'. It knows {', '.join(self._learnt or ())}. "
+                f"This core has not learnt '{asked}'. It knows {', '.join(self._corpora())}. "
                 "Ask the data (--method data), or train it with scripts/train."
             )
         tokens = self._wire.prompt(_document_first(conditional))

@@ -37,7 +37,7 @@ from persona.events import (
     TurnFailed,
     TurnStarted,
 )
-from persona.grammar import REPLY, CallGrammar, pieces_of
+from persona.grammar import REPLY, CallGrammar, chat_corpora, pieces_of
 from persona.phrasings.calls import Call
 from persona.turn import clean_question
 from tools import safety
@@ -105,7 +105,8 @@ class _Turn:
         history = list(self.history[-script.KEPT_TURNS :])
         while True:
             known = script.opening(condition, [_said(exchange) for exchange in history], question)
-            grammar = CallGrammar((*(exchange.question for exchange in history), question))
+            texts = (*(exchange.question for exchange in history), question)
+            grammar = CallGrammar(texts, chat_corpora(self.agent.core))
             try:
                 pieces, probabilities = self._decode_call(known, grammar)
                 break

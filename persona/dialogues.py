@@ -41,8 +41,9 @@ from persona.phrasings.surfaces import Filled, Values, after, applicable, author
 __all__ = ["Call", "Dialogue", "Turn", "Values", "compose", "corpus_values", "held_out_questions"]
 
 KIND_SHARES: dict[str, float] = {
-    "names": 0.36,
-    "speeches": 0.32,
+    "names": 0.30,
+    "speeches": 0.26,
+    "places": 0.12,
     "small_talk": 0.09,
     "outside": 0.12,
     "harmful": 0.05,
@@ -68,8 +69,17 @@ TOOL_SHARES: dict[str, dict[str, float]] = {
         "mutual_information": 0.05,
         "correlation": 0.04,
     },
+    "places": {
+        "infer": 0.52,
+        "distribution": 0.24,
+        "probability": 0.14,
+        "sample": 0.06,
+        "entropy": 0.04,
+    },
     "safety": {"safety": 1.0},
 }
+FIRST = ("names", "speeches")
+"""The corpora of the first held-out questions."""
 FOLLOW_SHARE = 0.35
 """Share of tool dialogues that go on; a third turn follows a second with THIRD_SHARE."""
 THIRD_SHARE = 0.35
@@ -112,13 +122,17 @@ def compose(rng: np.random.Generator, split: Split, values: Values) -> Dialogue:
     return _Composer(rng, split, values, _goals(rng), manner(rng)).dialogue()
 
 
-def held_out_questions(n: int, seed: int, values: Values) -> list[dict[str, Any]]:
+def held_out_questions(
+    n: int, seed: int, values: Values, about: Sequence[str] = FIRST
+) -> list[dict[str, Any]]:
     """Single questions of n distinct held-out wordings, each with its tool and arguments.
+
+    about: the corpora they ask.
 
     Raises ValueError when there are fewer held-out wordings than n.
     """
     rng = np.random.default_rng(seed)
-    wordings = [t for t in templates() if t.split == "held_out" and t.corpus]
+    wordings = [t for t in templates() if t.split == "held_out" and t.corpus in about]
     if n > len(wordings):
         raise ValueError(f"There are {len(wordings)} held-out wordings, {n} were asked for.")
     questions = []
@@ -150,6 +164,7 @@ def corpus_values(split: Split) -> Values:
     from core_model.corpora.names import Names
 
     births, speeches = corpora.load("names"), corpora.load("speeches")
+    countries = [record.values for record in corpora.load("places").records("train")]
     assert isinstance(births, Names)
     counts, said = births.counts, speeches.records(split)
     if split == "train":
@@ -180,6 +195,7 @@ def corpus_values(split: Split) -> Values:
         year=year,
         author=lambda rng: listed[rng.integers(len(listed))],
         passage=lambda rng: passages[rng.integers(len(passages))],
+        place=lambda rng: countries[rng.integers(len(countries))],
     )
 
 
@@ -300,6 +316,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m persona.dialogues")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--held-out", type=int, metavar="N", help="N held-out questions as JSON")
+    parser.add_argument("--about", default=",".join(FIRST), help="corpora of held-out questions")
     what.add_argument("--show", type=int, metavar="N", help="N dialogues as text")
     parser.add_argument("--split", choices=("train", "held_out"), default="train")
     parser.add_argument("--seed", type=int, default=0)
@@ -307,7 +324,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.show is not None:
         _show(options.show, options.seed, options.split)
         return
-    questions = held_out_questions(options.held_out, options.seed, corpus_values("held_out"))
+    questions = held_out_questions(
+        options.held_out, options.seed, corpus_values("held_out"), options.about.split(",")
+    )
     json.dump(questions, sys.stdout, ensure_ascii=False, indent=1)
     print()
 

@@ -16,6 +16,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from core_model.core import Core
 from core_model.corpora import schema
 from core_model.graph import Schema
 from core_model.notation import Binding
@@ -23,7 +24,9 @@ from persona.phrasings.calls import Call
 from persona.phrasings.surfaces import DECADE_WORDS
 
 REPLY = "reply"
-CORPORA = ("names", "speeches")
+CORPORA = ("names", "speeches", "places")
+FIRST_CORPORA = ("names", "speeches")
+"""Those that every persona has learnt to ask; the others stand in an adapter's file."""
 FORMS: dict[str, tuple[str, ...]] = {
     REPLY: (),
     "sample": ("corpus", "variable", "count"),
@@ -45,6 +48,19 @@ _YEAR = re.compile(r"(?<!\d)(?:(\d{3})0s|(\d{4})|['’]?(\d)0s|['’](\d\d))(?!\
 _QUOTED = re.compile(
     r"“([^“”]{2,})”|«([^«»]{2,})»|\"([^\"]{2,})\"|(?<!\w)['‘](.{2,2000}?)['’](?!\w)", re.S
 )
+
+
+def chat_corpora(core: Core) -> tuple[str, ...]:
+    """The corpora that a core's persona has learnt to ask."""
+    return (
+        *FIRST_CORPORA,
+        *(c for c in CORPORA if c not in FIRST_CORPORA and core.has_learnt(marker(c))),
+    )
+
+
+def marker(corpus: str) -> str:
+    """What stands among what an adapter has learnt where its persona asks a corpus."""
+    return f"chat:{corpus}"
 
 
 def head(span: str) -> str:
@@ -71,7 +87,8 @@ def pieces_of(call: Call | None) -> list[str]:
             case "value":
                 pieces.append(call.event_value or "")
             case "document":
-                pieces.append(head(call.text or ""))
+                text = call.text or ""
+                pieces.append(text if call.corpus == "places" else head(text))
     for binding in call.given:
         pieces += [binding.variable, binding.value]
     return pieces
@@ -96,9 +113,13 @@ def years_in(text: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class CallGrammar:
-    """The grammar over one dialogue: `texts` are the user's messages, the last one last."""
+    """The grammar over one dialogue: `texts` are the user's messages, the last one last.
+
+    corpora: those that may be asked.
+    """
 
     texts: tuple[str, ...]
+    corpora: tuple[str, ...] = CORPORA
 
     def options(self, pieces: Sequence[str]) -> list[str | None]:
         """The pieces that may follow; None is the end of the call. Never empty."""
@@ -144,12 +165,15 @@ class CallGrammar:
 
     def _required(self, place: str, pieces: Sequence[str]) -> Sequence[str]:
         if place == "corpus":
-            return CORPORA
+            return self.corpora
         if place == "count":
             return self._counts(MOST[pieces[0]])
         corpus = schema(pieces[1]) if len(pieces) > 1 and "corpus" in FORMS[pieces[0]] else None
         if place == "document":
-            if corpus is not None and corpus.variable(corpus.document).kind != "open":
+            document = corpus.variable(corpus.document) if corpus is not None else None
+            if document is not None and document.kind == "closed":
+                return document.values
+            if document is not None and document.kind == "enumerable":
                 return self._names()
             return list(self._passages())
         assert corpus is not None
@@ -193,15 +217,17 @@ class CallGrammar:
             return self._said(corpus, name) or variable.values
         if variable.kind != "closed":
             return self._names()
-        return self._spelled(variable.values) or variable.values
+        # People have many names for a document, such as a country, and few for a label.
+        spelled = self._spelled(variable.values) if name != corpus.document else []
+        return spelled or variable.values
 
     def _spelled(self, values: Sequence[str]) -> list[str]:
         """Values whose last word the last message has, or a word that begins like it."""
         words = re.findall(r"[^\W\d_]+", self.texts[-1].casefold())
         found = []
         for value in values:
-            last = re.findall(r"[^\W\d_]{3,}", value.casefold())[-1][:6]
-            if len(values) > FEW and any(word.startswith(last) for word in words):
+            long = re.findall(r"[^\W\d_]{3,}", value.casefold()) or [value.casefold()]
+            if len(values) > FEW and any(word.startswith(long[-1][:6]) for word in words):
                 found.append(value)
         return found
 

@@ -23,10 +23,12 @@ from core_model.measure import main
 from core_model.measures.result import Goal, MeasureRow, Options, mean_of, measured
 from persona.agent import Agent
 from persona.events import Event, NumbersChecked, Reply, ToolCall, TurnFailed
+from persona.grammar import chat_corpora
 from tools.registry import find
 from tools.self_knowledge import self_knowledge
 
-QUESTIONS = Path(__file__).parent.parent / "tests" / "heldout_questions.json"
+TESTS = Path(__file__).parent.parent / "tests"
+QUESTIONS, COUNTRIES = TESTS / "heldout_questions.json", TESTS / "heldout_places.json"
 QUICK = 20
 
 
@@ -46,13 +48,10 @@ def persona(core: Core, options: Options) -> list[MeasureRow]:
     right call: the tool and all its arguments equal those the question was composed from, values
     compared as text. faithful: every number of the reply is a number of its tool result or of the
     call. malformed: a call that does not fit its tool's schema, or asks the corpus for what it does
-    not have.
+    not have. Where the persona has learnt to ask about countries, thirty more wordings are about
+    them, whose right calls are a row of their own.
     """
-    questions = read_questions(QUESTIONS)
-    questions = questions[:QUICK] if options.quick else questions
-    outcomes = [
-        outcome(Agent(core).turn([], q["question"], threading.Event()), q) for q in questions
-    ]
+    questions, outcomes = _asked(core, QUESTIONS, options)
     groups = [q["wording"] for q in questions]
 
     def row(name: str, values: Sequence[bool], floor: Goal) -> MeasureRow:
@@ -61,13 +60,27 @@ def persona(core: Core, options: Options) -> list[MeasureRow]:
         )
 
     most = Goal("at least", 0.85)
-    return [
+    rows = [
         row("persona: right tool", [o.right_tool for o in outcomes], most),
         row("persona: right tool and arguments", [o.right_call for o in outcomes], most),
         row(
             "persona: numbers from tools only", [o.faithful for o in outcomes], Goal("at least", 1)
         ),
         row("persona: malformed calls", [o.malformed for o in outcomes], Goal("at most", 0)),
+    ]
+    if "places" in chat_corpora(core):
+        questions, outcomes = _asked(core, COUNTRIES, options)
+        groups = [q["wording"] for q in questions]
+        rows.append(row("persona: right call, countries", [o.right_call for o in outcomes], most))
+    return rows
+
+
+def _asked(core: Core, path: Path, options: Options) -> tuple[list[dict[str, Any]], list[Outcome]]:
+    """The questions of a file, and what each came to."""
+    questions = read_questions(path)
+    questions = questions[:QUICK] if options.quick else questions
+    return questions, [
+        outcome(Agent(core).turn([], q["question"], threading.Event()), q) for q in questions
     ]
 
 

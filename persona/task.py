@@ -13,11 +13,10 @@ import numpy as np
 
 from core_model.prefix_tree import PackedRow, RowBuilder
 from core_model.wire import Wire
-from persona import goals
+from persona import goals, script
 from persona.dialogues import Dialogue, Turn, compose, corpus_values
-from persona.grammar import pieces_of
+from persona.grammar import CORPORA, marker, pieces_of
 from persona.replay import read_general
-from persona.script import CORPUS
 
 CALL_WEIGHT = 0.5
 REPLY_WEIGHT = 0.15
@@ -28,7 +27,7 @@ REPLY_SHARE = 0.5
 class DialogueTask:
     """Composed dialogues of the training wordings, mixed with replayed general chat."""
 
-    corpora: tuple[str, ...] = ()
+    corpora: tuple[str, ...] = tuple(map(marker, CORPORA))
 
     def __init__(self, wire: Wire, general: str | None = None, general_share: float = 0.12) -> None:
         self._wire = wire
@@ -52,7 +51,8 @@ class DialogueTask:
     def _row(self, dialogue: Dialogue, rng: np.random.Generator) -> PackedRow:
         wire, builder = self._wire, RowBuilder()
         after = builder.extend(
-            wire.segment("corpus", CORPUS) + wire.binding("goals", goals.condition(dialogue.goals))
+            wire.segment("corpus", script.CORPUS)
+            + wire.binding("goals", goals.condition(dialogue.goals))
         )
         for turn in dialogue.turns:
             pieces = pieces_of(turn.call)

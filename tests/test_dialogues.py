@@ -17,6 +17,7 @@ from core_model import corpora
 from core_model.errors import CandorError
 from persona.dialogues import (
     KIND_SHARES,
+    TOOL_SHARES,
     Dialogue,
     Turn,
     Values,
@@ -46,6 +47,9 @@ WORDS = ("we", "have", "in", "1862", "spent", "30", "percent", "of", "the", "yea
 HELD_OUT = Path(__file__).parent / "heldout_questions.json"
 
 
+COUNTRIES = corpora.load("places").records("train")
+
+
 def fake_values() -> Values:
     names = NAMES + tuple(f"Zo{chr(97 + i)}{chr(97 + j)}" for i in range(8) for j in range(8))
 
@@ -58,6 +62,7 @@ def fake_values() -> Values:
         year=year,
         author=lambda rng: list(authors())[rng.integers(len(authors()))],
         passage=lambda rng: " ".join(rng.choice(WORDS, size=60)),
+        place=lambda rng: COUNTRIES[rng.integers(len(COUNTRIES))].values,
     )
 
 
@@ -224,7 +229,7 @@ def test_given_is_in_order_of_mention() -> None:
 def test_kinds_come_in_their_shares() -> None:
     firsts = [d.turns[0].call for d in dialogues("train")]
     tools = sum(call is not None for call in firsts) / len(firsts)
-    expected = KIND_SHARES["names"] + KIND_SHARES["speeches"] + KIND_SHARES["safety"]
+    expected = sum(KIND_SHARES[kind] for kind in TOOL_SHARES)
     assert abs(tools - expected) < 0.08
     assert sum(KIND_SHARES.values()) == pytest.approx(1.0)
 
@@ -242,6 +247,12 @@ def test_held_out_file_is_reproducible_and_held_out() -> None:
     held_out = {t.id for t in templates() if t.split == "held_out"}
     assert {entry["wording"] for entry in stored} <= held_out
     assert {entry["arguments"]["corpus"] for entry in stored} == {"names", "speeches"}
+
+
+def test_held_out_questions_about_countries_are_reproducible() -> None:
+    stored = json.loads(HELD_OUT.with_name("heldout_places.json").read_text(encoding="utf-8"))
+    assert stored == held_out_questions(30, 7, corpus_values("held_out"), ["places"])
+    assert {entry["arguments"]["corpus"] for entry in stored} == {"places"}
 
 
 def test_goals_are_parsed() -> None:

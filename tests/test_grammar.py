@@ -9,17 +9,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core_model import corpora
 from core_model.errors import CandorError
 from persona.dialogues import Values, compose
-from persona.grammar import FORMS, CallGrammar, head, pieces_of, years_in
+from persona.grammar import (
+    FORMS,
+    CallGrammar,
+    chat_corpora,
+    head,
+    marker,
+    pieces_of,
+    years_in,
+)
 from persona.phrasings import Split
+from tests.toy import ToyCore
 from tools.registry import TOOLS
 
+COUNTRIES = corpora.load("places").records("train")
 VALUES = Values(
     name=lambda rng: str(rng.choice(["Jennifer", "Leslie", "Mary", "Jo"])),
     year=lambda rng, corpus: str(rng.choice(["1882", "1904", "1950", "1996", "2010"])),
     author=lambda rng: str(rng.choice(["Abraham Lincoln", "Lyndon B. Johnson", "Andrew Johnson"])),
     passage=lambda rng: "that the several States of the Union shall have been at peace with all",
+    place=lambda rng: COUNTRIES[rng.integers(len(COUNTRIES))].values,
 )
 
 
@@ -121,3 +133,24 @@ def test_hostile_quotes_are_read_in_time() -> None:
     options = CallGrammar(("a 'b " * 4000,)).options(["infer", "speeches", "author"])
     assert options
     assert time.process_time() - began < 2
+
+
+class Learner(ToyCore):
+    """A core that has learnt what it is told."""
+
+    def __init__(self, *learnt: str) -> None:
+        super().__init__()
+        self.learnt = learnt
+
+    def has_learnt(self, what: str) -> bool:
+        return what in self.learnt
+
+
+def test_only_corpora_that_the_persona_has_learnt_to_ask_are_offered() -> None:
+    assert chat_corpora(Learner("places")) == ("names", "speeches")
+    known = chat_corpora(Learner(marker("places")))
+    assert known == ("names", "speeches", "places")
+    grammar = CallGrammar(("What is the capital of Peru?",), known)
+    assert grammar.options(["infer"]) == list(known)
+    assert "Peru" in grammar.options(["infer", "places", "capital"])
+    assert "places" not in CallGrammar(("x",), chat_corpora(Learner())).options(["infer"])

@@ -27,6 +27,7 @@ SLOT_VARIABLES: Mapping[str, str] = {
     "girls": "sex", "girl": "sex", "girl_names": "sex", "girl_name": "sex", "female": "sex",
     "party": "party", "a_republican": "party", "republicans": "party", "spoken": "medium",
     "year": "year", "decade": "year", "name": "name", "author": "author",
+    "land": "country", "capital": "capital", "currency": "currency", "continent": "continent",
     "passage": "text", "bare_passage": "text", "saying": "saying",
     "n": "n", "few": "n", "count": "n", "top": "top",
 }  # fmt: skip
@@ -139,7 +140,7 @@ def templates() -> tuple[Template, ...]:
             n=group.get("n"),
             only_train=key == "training",
         )
-        for file in ("names", "speeches")
+        for file in ("names", "speeches", "places")
         for group in read(file)["group"]
         for key in ("templates", "training")
         for text in group.get(key, ())

@@ -9,6 +9,8 @@ from core_model.notation import Binding
 
 DEFAULT_SAMPLES = 10
 DEFAULT_TOP = 5
+DOCUMENTS = {"names": "name", "speeches": "text", "places": "country"}
+"""What a call's document is, of the corpora that are asked in chat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,6 @@ class Call:
                 return binding.value
         if self.tool == "probability" and self.target == (variable,):
             return self.event_value
-        if variable == ("name" if self.corpus == "names" else "text"):
+        if variable == DOCUMENTS.get(self.corpus, "text"):
             return self.text
         return None

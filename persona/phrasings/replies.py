@@ -7,7 +7,7 @@ is; without it only the number. With `brief` it is one short sentence.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,11 @@ SEX = {"female": ("girl", "girls"), "male": ("boy", "boys")}
 PARTY = {"Democratic": ("Democrat", "Democrats")}
 NOUNLESS = ("National Union", "Nonpartisan")
 ERROR = "error: "
-MOST_BITS = {"name": 11.0, "year": 6.9, "author": 5.0, "party": 2.2, "medium": 1.0, "sex": 1.0}
+LANGUAGES = ("french", "german", "spanish", "italian")
+MOST_BITS = {
+    "name": 11.0, "year": 6.9, "author": 5.0, "party": 2.2, "medium": 1.0, "sex": 1.0,
+    "country": 7.6, "capital": 7.6, "currency": 6.3, "continent": 2.5,
+}  # fmt: skip
 """About the most entropy a variable can have: full openness, in bits."""
 
 
@@ -68,6 +72,8 @@ def where(call: Call) -> str:
         if "year" in known:
             words.append(f"in {known['year']}")
         return " ".join(words) or "over all the records"
+    if call.corpus == "places":
+        return _of_places({**known, **({"country": call.text} if call.text else {})})
     if call.tool == "infer":
         return " and ".join(["going by the words", *(f"the {v} {x}" for v, x in known.items())])
     words = []
@@ -85,6 +91,20 @@ def where(call: Call) -> str:
     if "year" in known:
         words.append(f"in {known['year']}")
     return " ".join(words) or "over all the addresses"
+
+
+def _of_places(known: Mapping[str, str]) -> str:
+    """Conditions on countries: "for Peru", "with the euro in Europe"."""
+    words = []
+    if "country" in known:
+        words.append(f"for {known['country']}")
+    if "capital" in known:
+        words.append(f"with the capital {known['capital']}")
+    if "currency" in known:
+        words.append(f"with the {known['currency']}")
+    if "continent" in known:
+        words.append(f"in {known['continent']}")
+    return " ".join(words) or "over all the countries"
 
 
 def _group(call: Call, fields: dict[str, str], calibrated: bool) -> str:
@@ -130,7 +150,7 @@ def _measured(call: Call, summary: str) -> dict[str, str]:
         pair = sorted((size, _number(data))) if data else (1.0, 1.0)
         fields["Agreement"] = _level("agreement", pair[0] / pair[1] if pair[1] else 0.0)
     elif call.tool == "entropy":
-        fields["target"] = call.target[0]
+        fields["target"] = _noun(call.target[0])
         table = "variety" if call.target == ("name",) else "openness"
         fields["Spread"] = _level(table, size / MOST_BITS[call.target[0]])
     else:
@@ -156,7 +176,7 @@ def _listed(call: Call, summary: str, rng: np.random.Generator) -> dict[str, str
         "then": then,
         "list": listed,
         "entropy": entropy,
-        "target": call.target[0],
+        "target": _noun(call.target[0]),
         "hedge": str(_row("hedge", _number(p1))[1]),
         "state": str(_row("hedge", _number(p1))[2]),
     }
@@ -173,6 +193,11 @@ def _event(variable: str, value: str) -> str:
         case "year":
             return f"the year {value}"
     return value
+
+
+def _noun(variable: str) -> str:
+    """What a variable is called in a reply."""
+    return f"{variable.capitalize()} name" if variable in LANGUAGES else variable
 
 
 def _party(value: str, number: int) -> str:

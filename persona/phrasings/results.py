@@ -33,7 +33,14 @@ def made_up(call: Call, values: Values, rng: np.random.Generator) -> str:
         case "probability":
             return summaries.probability(*_pair(_chance(call, rng), rng))
         case "entropy":
-            top = {"name": 11.0, "year": 6.5, "author": 4.5, "party": 2.2, "medium": 1.0}
+            top = {
+                "name": 11.0,
+                "year": 6.5,
+                "author": 4.5,
+                "party": 2.2,
+                "capital": 5.0,
+                "currency": 5.0,
+            }
             most = top.get(call.target[0], 1.0)
             return summaries.entropy(*_pair(most * rng.beta(3, 1.5), rng, "bits"))
         case "mutual_information":
@@ -48,6 +55,8 @@ def made_up(call: Call, values: Values, rng: np.random.Generator) -> str:
             n = call.n or DEFAULT_SAMPLES
             if call.target == ("text",):
                 return summaries.samples([excerpt(values.passage(rng), rng)])
+            if call.corpus == "places":
+                return summaries.samples([values.place(rng)[call.target[0]] for _ in range(n)])
             return summaries.samples([values.name(rng) for _ in range(n)])
     return _listed(call, values, rng)
 
@@ -76,6 +85,8 @@ def _candidates(call: Call, values: Values, rng: np.random.Generator) -> list[st
     variable = call.target[0]
     if variable == "name":
         return list(dict.fromkeys(values.name(rng) for _ in range(40)))
+    if call.corpus == "places":
+        return list(dict.fromkeys(values.place(rng)[variable] for _ in range(40)))
     if variable == "year":
         middle = int(values.year(rng, call.corpus))
         years = {values.year(rng, call.corpus) for _ in range(60)}

@@ -15,13 +15,15 @@ import numpy as np
 
 from core_model.notation import Binding
 from persona.phrasings import PIECE, SLOT_VARIABLES, FollowUp, Template, Words, read
-from persona.phrasings.calls import DEFAULT_SAMPLES, Call
+from persona.phrasings.calls import DEFAULT_SAMPLES, DOCUMENTS, Call
 from persona.phrasings.style import Part
 
 IN_OFFICE_SHARE = 0.8
 SHARED_SURNAME_SHARE = 0.5
 UNQUOTED_SHARE = 0.6
 SHORTENED_SHARE = 0.8
+OTHER_COUNTRY_SHARE = 0.5
+ARTICLE_SHARE = 0.8
 EXCERPT_WORDS = (10, 36)
 QUOTES = (('"', '"'), ('"', '"'), ('"', '"'), ("'", "'"), ("\u201c", "\u201d"))
 DECADES = {"names": (1880, 2010), "speeches": (1790, 2010)}
@@ -38,13 +40,14 @@ class Values:
     """Where the values in questions come from; each call draws one.
 
     name: a first name, common ones more often. year: a year of the corpus named. passage: a
-    passage of an address.
+    passage of an address. place: a country with all that is known of it.
     """
 
     name: Draw
     year: Callable[[np.random.Generator, str], str]
     author: Draw
     passage: Draw
+    place: Callable[[np.random.Generator], Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ def call_of(template: Template, filled: Filled) -> Call:
     bound = dict(filled.bound)
     wanted = bound.pop("n", bound.pop("top", None))
     event_value = bound.pop(template.event) if template.event else None
-    document = {"passage": "text"}.get(template.document or "", template.document)
+    document = SLOT_VARIABLES.get(template.document or "", template.document)
     text = bound.pop(document) if document else None
     target = template.mentioned or template.target
     fixed = template.n if template.tool == "sample" else None
@@ -110,13 +113,13 @@ def applicable(follow: FollowUp, call: Call) -> bool:
         return False
     if follow.from_target is not None and call.target != (follow.from_target,):
         return False
-    uses = {"passage": "text"}.get(follow.uses or "", follow.uses)
+    uses = SLOT_VARIABLES.get(follow.uses or "", follow.uses)
     if uses is not None and call.value_of(uses) is None:
         return False
     given = {binding.variable for binding in call.given}
     if follow.target not in (None, "same") and follow.target in given:
         return False
-    if follow.tool is None and (follow.target,) == call.target:
+    if follow.tool in (None, call.tool) and (follow.target,) == call.target:
         return False
     if follow.event is not None:
         return follow.event not in given
@@ -138,7 +141,7 @@ def after(follow: FollowUp, filled: Filled, call: Call) -> Call:
             n = int(value)
         elif tool == "probability" and target == (variable,):
             event_value = value
-        elif tool == "infer" and variable == ("name" if call.corpus == "names" else "text"):
+        elif tool == "infer" and variable == DOCUMENTS[call.corpus]:
             text = value
         else:
             given[variable] = value
@@ -163,6 +166,7 @@ class _Filler:
     rng: np.random.Generator
     bound: dict[str, str] = field(default_factory=dict)
     decade: bool = False
+    place: Mapping[str, str] | None = None
 
     def fill(self) -> Filled:
         parts: list[Part] = []
@@ -208,6 +212,8 @@ class _Filler:
         value = self.value(variable)
         if variable == "author":
             return Part(self.author_form(value), "value")
+        if variable == "country":
+            return Part(self.land_form(value), "value")
         if variable in ("sex", "party", "medium"):
             return Part(self.pick(surfaces[variable][slot][value]), "value")
         return Part(value, "value")
@@ -223,12 +229,30 @@ class _Filler:
         if weights is not None:
             p = np.array(list(weights.values()))
             value = str(self.rng.choice(list(weights), p=p / p.sum()))
+        elif self.corpus == "places":
+            value = self.fact(variable)
         elif variable == "year":
             value = self.year()
         else:
             value = self.values.name(self.rng) if variable == "name" else self.author()
         self.bound[variable] = value
         return value
+
+    def fact(self, variable: str) -> str:
+        """Something of one country; where it may be the case or not, often of another."""
+        event = isinstance(self.words, Template) and self.words.event == variable
+        if event and self.rng.random() < OTHER_COUNTRY_SHARE:
+            return self.values.place(self.rng)[variable]
+        if self.place is None:
+            self.place = self.values.place(self.rng)
+        return self.place[variable]
+
+    def land_form(self, country: str) -> str:
+        """A country as people write it: mostly with its article, or by another name."""
+        surfaces = read("surfaces")["country"]
+        written = str(self.pick(surfaces["forms"].get(country, [country])))
+        has_article = written in surfaces["with_the"] and self.rng.random() < ARTICLE_SHARE
+        return f"the {written}" if has_article else written
 
     def author(self) -> str:
         """An author; after a year, mostly one who gave an address then."""
