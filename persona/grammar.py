@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from core_model.core import Core
 from core_model.corpora import schema
-from core_model.graph import Schema
+from core_model.graph import Schema, Variable
 from core_model.notation import Binding
 from persona.phrasings.calls import Call
 from persona.phrasings.surfaces import DECADE_WORDS
@@ -27,6 +27,7 @@ REPLY = "reply"
 CORPORA = ("names", "speeches", "places")
 FIRST_CORPORA = ("names", "speeches")
 """Those that every persona has learnt to ask; the others stand in an adapter's file."""
+WITHOUT_WORDINGS = {("speeches", "topic")}
 FORMS: dict[str, tuple[str, ...]] = {
     REPLY: (),
     "sample": ("corpus", "variable", "count"),
@@ -61,6 +62,11 @@ def chat_corpora(core: Core) -> tuple[str, ...]:
 def marker(corpus: str) -> str:
     """What stands among what an adapter has learnt where its persona asks a corpus."""
     return f"chat:{corpus}"
+
+
+def _in_chat(corpus: Schema) -> list[Variable]:
+    """The variables of a corpus that questions have wordings for."""
+    return [v for v in corpus.variables if (corpus.corpus, v.name) not in WITHOUT_WORDINGS]
 
 
 def head(span: str) -> str:
@@ -186,7 +192,7 @@ class CallGrammar:
         """The variables a tool may ask about."""
         return [
             v.name
-            for v in corpus.variables
+            for v in _in_chat(corpus)
             if {
                 "infer": v.kind == "closed",
                 "probability": v.kind != "open",
@@ -204,7 +210,7 @@ class CallGrammar:
         asked = {pieces[1 + i] for i, place in enumerate(form) if place in ("variable", "other")}
         if "document" in form:
             asked.add(corpus.document)
-        offered = [v for v in corpus.variables if v.kind != "open" and v.name not in asked]
+        offered = [v for v in _in_chat(corpus) if v.kind != "open" and v.name not in asked]
         return [
             v.name
             for v in offered

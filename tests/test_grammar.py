@@ -154,3 +154,10 @@ def test_only_corpora_that_the_persona_has_learnt_to_ask_are_offered() -> None:
     assert grammar.options(["infer"]) == list(known)
     assert "Peru" in grammar.options(["infer", "places", "capital"])
     assert "places" not in CallGrammar(("x",), chat_corpora(Learner())).options(["infer"])
+
+
+def test_variables_without_wordings_are_not_offered() -> None:
+    grammar = CallGrammar(("What is this about? 'Our navy needs ships.'",))
+    assert "topic" not in grammar.options(["infer", "speeches"])
+    assert "topic" not in grammar.options(["infer", "speeches", "author", "Our navy needs"])
+    assert "party" in grammar.options(["infer", "speeches"])
