@@ -37,7 +37,8 @@ class Variable:
     strings are possible, `open` free text. `numeric`: the values are written numbers.
     `spelling`: what a person may write for a value, as the corpus writes it ("girl", "emma").
     `of`: the variable whose values these are too, as a father is a person: what follows in a chain
-    asks about it as such, in the same document.
+    asks about it as such, in the same document. `learnt_as`: what stands among what an adapter has
+    learnt once it knows the variable, where that came later than its corpus.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Variable:
     doc: str = ""
     spelling: Callable[[str], str] = field(default=str, compare=False)
     of: str | None = None
+    learnt_as: str | None = None
 
     @property
     def is_coded(self) -> bool:

@@ -171,6 +171,19 @@ class WireCore(Core):
                 yield text[len(shown) :]
                 shown = text
 
+    def _refuse_unlearnt(self, conditional: Conditional) -> None:
+        """Raises UnknownName for a variable that came later than what this core was trained on."""
+        if conditional.corpus not in corpora.known():
+            return
+        names = {conditional.variable, *(binding.variable for binding in conditional.given)}
+        for variable in schema(conditional.corpus).variables:
+            needed = variable.learnt_as
+            if variable.name in names and needed is not None and not self.has_learnt(needed):
+                raise UnknownName(
+                    f"This core has not learnt '{variable.name}' of {conditional.corpus}. "
+                    "Train it with scripts/train."
+                )
+
     def _corpora(self) -> list[str]:
         return [name for name in self._learnt or () if name in corpora.known()]
 
@@ -183,6 +196,7 @@ class WireCore(Core):
                 f"This core has not learnt '{asked}'. It knows {', '.join(self._corpora())}. "
                 "Ask the data (--method data), or train it with scripts/train."
             )
+        self._refuse_unlearnt(conditional)
         tokens = self._wire.prompt(_document_first(conditional))
         if len(tokens) > PROMPT_LIMIT:
             raise TextTooLong(

@@ -27,7 +27,7 @@ REPLY = "reply"
 CORPORA = ("names", "speeches", "places")
 FIRST_CORPORA = ("names", "speeches")
 """Those that every persona has learnt to ask; the others stand in an adapter's file."""
-WITHOUT_WORDINGS = {("speeches", "topic")}
+WITHOUT_WORDINGS = {("speeches", "topic"), ("speeches", "summary")}
 FORMS: dict[str, tuple[str, ...]] = {
     REPLY: (),
     "sample": ("corpus", "variable", "count"),

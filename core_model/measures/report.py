@@ -15,12 +15,14 @@ from core_model.measures.attribution import attribution
 from core_model.measures.calibration import calibration
 from core_model.measures.chance import chance
 from core_model.measures.conditioning import conditioning
+from core_model.measures.confabulation import confabulation
 from core_model.measures.inversion import inversion
 from core_model.measures.names import names
 from core_model.measures.networks import networks
 from core_model.measures.paraphrase import paraphrase
 from core_model.measures.result import Goal, MeasureRow, Options
 from core_model.measures.safety import safety
+from core_model.measures.summary import summary
 from core_model.measures.timing import timing
 from core_model.measures.transitivity import transitivity
 from core_model.measures.writing import writing
@@ -37,6 +39,8 @@ MEASURES: dict[str, Measure] = {
     "chance": chance,
     "paraphrase": paraphrase,
     "calibration": calibration,
+    "summary": summary,
+    "confabulation": confabulation,
     "safety": safety,
     "time": timing,
 }

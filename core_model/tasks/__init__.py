@@ -12,6 +12,7 @@ from core_model.tasks.priors import PriorTask
 from core_model.tasks.safety import SafetyTask
 from core_model.tasks.speeches import SpeechesTask
 from core_model.tasks.stories import StoriesTask
+from core_model.tasks.summaries import SummaryTask
 from core_model.tasks.topics import TopicTask
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "SafetyTask",
     "SpeechesTask",
     "StoriesTask",
+    "SummaryTask",
     "TopicTask",
 ]

@@ -1,0 +1,137 @@
+"""The measure `confabulation`: whether the doubt of a core tells its wrong answers from right."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from core_model import corpora
+from core_model.core import Core
+from core_model.corpora.grammars import CONSONANTS, VOWELS
+from core_model.errors import CandorError
+from core_model.measures.attribution import eligible
+from core_model.measures.result import Goal, MeasureRow, Options, auroc, measured
+from core_model.notation import Binding
+from core_model.planning import Conditional
+
+FACTS, QUICK_FACTS = 60, 8
+INVENTED, QUICK_INVENTED = 30, 6
+OF_COUNTRIES = ("capital", "currency", "continent", "french", "german")
+TITLES = ("Republic", "Kingdom", "Islands", "Coast", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A question with a closed list of answers; of an invented thing no answer is true."""
+
+    conditional: Conditional
+    true: str | None
+    group: Hashable
+
+
+def confabulation(core: Core, options: Options) -> list[MeasureRow]:
+    """AUROC of the entropy of the answers, as a sign that the most probable one is wrong.
+
+    Items, of the corpora that the core has learnt: 60 facts of countries and the authors of 60
+    held-out passages (`--quick`: 8 each), and 30 facts of countries that don't exist and as many
+    years of addresses by presidents that never were (`--quick`: 6 each), of which no answer is
+    right. All answers are enumerated, so their semantic entropy is exact.
+
+    - confabulation AUROC: of the entropy, all items together. The guard is the share of wrong
+      answers, and the AUROC among what exists, where an invented name gives nothing away. The
+      baselines are the surprise of the answer (1 - p), its surprise a word (-log p / words), its
+      length, and what the inverse says: the surprise of the question given its answer.
+
+    Intervals resample countries, addresses and invented things.
+    """
+    rng = options.rng(27)
+    items = [
+        *(_countries(options, rng) if core.knows("places") else ()),
+        *_authors(options, rng),
+    ]
+    scores: dict[str, list[float]] = {
+        name: [] for name in ("entropy", "1 - p", "surprise a word", "length", "asked back")
+    }
+    wrong, real = [], []
+    for item in tqdm(items, desc="confabulation", unit="question", disable=None):
+        answers = core.distribution_of(item.conditional)
+        first = answers.answers[0]
+        wrong.append(first.value != item.true)
+        real.append(item.true is not None)
+        surprise = -float(np.log(max(first.probability, 1e-12)))
+        scores["entropy"].append(answers.entropy_nats)
+        scores["1 - p"].append(1 - first.probability)
+        scores["surprise a word"].append(surprise / len(first.value.split()))
+        scores["length"].append(float(len(first.value)))
+        scores["asked back"].append(_asked_back(core, item.conditional, first.value))
+    positive, exists = np.array(wrong), np.array(real)
+    if positive.all() or not positive.any():
+        raise CandorError("All answers are wrong, or none is: there is nothing to tell apart.")
+    tables = {name: np.array(values) for name, values in scores.items()}
+    entropy = tables.pop("entropy")
+    return [
+        measured(
+            "confabulation AUROC", "area", lambda i: auroc(entropy[i], positive[i]),
+            [item.group for item in items], options,
+            {
+                "wrong": float(positive.mean()),
+                "of what exists": auroc(entropy[exists], positive[exists]),
+            },
+            {name: auroc(table, positive) for name, table in tables.items()},
+            Goal("at least", 0.75),
+        )
+    ]  # fmt: skip
+
+
+def _asked_back(core: Core, asked: Conditional, answer: str) -> float:
+    """-log p(what was known | the answer), nats a word."""
+    (known,) = asked.given
+    back = Conditional(asked.corpus, known.variable, (Binding(asked.variable, answer),))
+    found = core.log_prob_of(back, [known.value])[0]
+    return float(min(-found, 1e3)) / len(known.value.split())
+
+
+def _countries(options: Options, rng: np.random.Generator) -> list[Item]:
+    corpus = corpora.load("places")
+    records = corpus.records("train")
+    count = min(QUICK_FACTS if options.quick else FACTS, len(records))
+    items = []
+    for place in rng.choice(len(records), count, replace=False):
+        values = records[int(place)].values
+        asked = str(rng.choice([v for v in OF_COUNTRIES if v in values]))
+        given = (Binding(corpus.schema.document, values[corpus.schema.document]),)
+        items.append(Item(Conditional("places", asked, given), values[asked], given[0].value))
+    known = set(corpus.schema.names)
+    for _ in range(QUICK_INVENTED if options.quick else INVENTED):
+        asked = str(rng.choice([v for v in OF_COUNTRIES if v in known]))
+        name = f"{_word(rng)} {rng.choice(TITLES)}".strip()
+        given = (Binding(corpus.schema.document, name),)
+        items.append(Item(Conditional("places", asked, given), None, name))
+    return items
+
+
+def _authors(options: Options, rng: np.random.Generator) -> list[Item]:
+    corpus = corpora.load("speeches")
+    held_out = eligible(corpus, corpus.records("train"))
+    count = min(QUICK_FACTS if options.quick else FACTS, len(held_out))
+    items = []
+    for place in rng.choice(len(held_out), count, replace=False):
+        values = held_out[int(place)].values
+        asked = Conditional("speeches", "author", (Binding("text", values["text"]),))
+        items.append(Item(asked, values["author"], (values["author"], values["year"])))
+    for _ in range(QUICK_INVENTED if options.quick else INVENTED):
+        name = f"{_word(rng)} {rng.choice(list('ABCDEFGH'))}. {_word(rng)}"
+        items.append(Item(Conditional("speeches", "year", (Binding("author", name),)), None, name))
+    return items
+
+
+def _word(rng: np.random.Generator) -> str:
+    """A name that nothing has."""
+    syllables = [
+        str(rng.choice(list(CONSONANTS))) + str(rng.choice(list(VOWELS)))
+        for _ in range(int(rng.integers(2, 4)))
+    ]
+    return ("".join(syllables) + str(rng.choice(list("nrlsk")))).capitalize()
