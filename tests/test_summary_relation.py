@@ -84,9 +84,8 @@ def test_the_summary_is_the_candidate_that_makes_its_passage_most_probable() -> 
         task = SummaryTask(tiny.wire(), pool=3)
         task.expect(Reader(), np.random.default_rng(0))
         core = Reader()
-        for place, chosen in zip(
-            *(task.expectations[k] for k in ("passages", "chosen")), strict=True
-        ):
+        found = (task.expectations[name].tolist() for name in ("passages", "chosen"))
+        for place, chosen in zip(*found, strict=True):
             made = task._candidates(place)
             gains = [
                 core.log_prob_of(
