@@ -465,6 +465,9 @@ class Interruptible(Core):
     def has_learnt(self, what: str) -> bool:
         return self._core.has_learnt(what)
 
+    def knows(self, corpus: str) -> bool:
+        return self._core.knows(corpus)
+
     @property
     def states_numbers(self) -> bool:
         return self._core.states_numbers

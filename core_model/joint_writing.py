@@ -18,7 +18,6 @@ from core_model.corpora import schema
 from core_model.errors import InvalidQuery
 from core_model.notation import Binding
 from core_model.planning import Conditional
-from core_model.sampler import ANSWER_LIMIT
 
 SENTENCES = 4
 _ENDS = re.compile(r"[.!?][\"'”’)]*$")
@@ -72,19 +71,18 @@ def write_jointly(
         if ended or sentence == sentences:
             return
         about = Conditional(conditional.corpus, corpus.document, (*known, Binding(latent, drawn)))
-        before, ended, pieces = text, True, 0
-        for piece in core.write(about, rng, None, temperature, ANSWER_LIMIT, opening=text):
+        before, ended = text, True
+        for piece in core.write(about, rng, None, temperature, opening=text):
             # A sentence is over once another word begins behind its end: not within "3.5".
             if piece[:1].isspace() and len(text) > len(before) and _over(text):
                 ended = False
                 break
             text += piece
-            pieces += 1
             yield Written(piece)
         if text == before:
             return
-        # A sentence that was cut short goes on.
-        ended = ended and pieces < ANSWER_LIMIT
+        # What was cut short goes on; where nothing more is written, the text has ended.
+        ended = ended and _over(text)
 
 
 def _over(text: str) -> bool:

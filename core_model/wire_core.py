@@ -50,7 +50,7 @@ class WireCore(Core):
         self._number_tokens = TokenTable.of(wire.tokenizer)
 
     def has_learnt(self, what: str) -> bool:
-        return self._learnt is None or what in self._learnt
+        return what in (corpora.known() if self._learnt is None else self._learnt)
 
     def knows(self, corpus: str) -> bool:
         return self.has_learnt(corpus) or corpus not in corpora.known()
@@ -173,7 +173,7 @@ class WireCore(Core):
 
     def _refuse_unlearnt(self, conditional: Conditional) -> None:
         """Raises UnknownName for a variable that came later than what this core was trained on."""
-        if conditional.corpus not in corpora.known():
+        if self._learnt is None or conditional.corpus not in corpora.known():
             return
         names = {conditional.variable, *(binding.variable for binding in conditional.given)}
         for variable in schema(conditional.corpus).variables:

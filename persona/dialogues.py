@@ -242,7 +242,7 @@ class _Composer:
         if kind == "thanks":
             return self.talk("small_talk", "thanks")
         if kind == "outside":
-            return self.talk("outside_after")
+            return self.talk("outside_after", about=call.corpus)
         fitting = [f for f in follow_ups() if applicable(f, call)]
         fitting = [f for f in fitting if f.split == self.split]
         if kind == "after" or not fitting:
@@ -273,8 +273,11 @@ class _Composer:
         question = typed(parts, self.how, self.rng, later)
         return Turn(question, call, summary, reply, self.goals, wording.id)
 
-    def talk(self, kind: str, group: str | None = None) -> Turn:
+    def talk(self, kind: str, group: str | None = None, about: str = "") -> Turn:
+        """A prompt that needs no tool; about: the corpus of the call before it."""
         prompts = [t for t in talk() if t.kind == kind and group in (None, t.group)]
+        # "And in France?" is beyond the names, and a question about countries.
+        prompts = [t for t in prompts if about != "places" or "country" not in t.slots]
         prompt: Talk = self.wording(prompts)
         filled = fill(prompt, _corpus_of(prompt), self.values, self.rng)
         question = typed(filled.parts, self.how, self.rng)
@@ -324,6 +327,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.show is not None:
         _show(options.show, options.seed, options.split)
         return
+    known = sorted({template.corpus for template in templates() if template.corpus})
+    if not set(options.about.split(",")) <= set(known):
+        parser.error(f"--about takes some of {','.join(known)}, not '{options.about}'.")
     questions = held_out_questions(
         options.held_out, options.seed, corpus_values("held_out"), options.about.split(",")
     )

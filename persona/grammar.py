@@ -171,7 +171,8 @@ class CallGrammar:
 
     def _required(self, place: str, pieces: Sequence[str]) -> Sequence[str]:
         if place == "corpus":
-            return self.corpora
+            needed = sum(part in FORMS[pieces[0]] for part in ("variable", "other"))
+            return [c for c in self.corpora if len(self._targets(schema(c), pieces[0])) >= needed]
         if place == "count":
             return self._counts(MOST[pieces[0]])
         corpus = schema(pieces[1]) if len(pieces) > 1 and "corpus" in FORMS[pieces[0]] else None
@@ -194,7 +195,7 @@ class CallGrammar:
             v.name
             for v in _in_chat(corpus)
             if {
-                "infer": v.kind == "closed",
+                "infer": v.kind == "closed" and v.name != corpus.document,
                 "probability": v.kind != "open",
                 "distribution": v.kind != "open",
                 "entropy": v.kind != "open",
@@ -223,9 +224,10 @@ class CallGrammar:
             return self._said(corpus, name) or variable.values
         if variable.kind != "closed":
             return self._names()
-        # People have many names for a document, such as a country, and few for a label.
-        spelled = self._spelled(variable.values) if name != corpus.document else []
-        return spelled or variable.values
+        # Countries and what holds of them have too many names for a word to tell them by.
+        if corpus.variable(corpus.document).kind == "closed":
+            return variable.values
+        return self._spelled(variable.values) or variable.values
 
     def _spelled(self, values: Sequence[str]) -> list[str]:
         """Values whose last word the last message has, or a word that begins like it."""
@@ -278,5 +280,10 @@ class CallGrammar:
         return found
 
     def _document(self, pieces: Sequence[str]) -> str:
-        piece = pieces[1 + FORMS[pieces[0]].index("document")]
+        form = FORMS[pieces[0]]
+        piece = pieces[1 + form.index("document")]
+        if "corpus" in form:
+            corpus = schema(pieces[1])
+            if corpus.variable(corpus.document).kind != "open":
+                return piece
         return self._passages().get(piece, piece)

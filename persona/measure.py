@@ -1,8 +1,8 @@
 """Measure the persona on held-out wordings, beside the measures of the core.
 
 `python -m persona.measure` runs all measures: those of `core_model.measures`, `self-knowledge` of
-the tools, and `persona`, which asks each question of `tests/heldout_questions.json` as a
-conversation of its own.
+the tools, and `persona`, which asks each question of `tests/heldout_questions.json`, and of
+`tests/heldout_places.json` where it can, as a conversation of its own.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def test_whatever_is_chosen_fits_the_tools_schema(text: str, seed: int) -> None:
     call = grammar.call(pieces)
     if call is not None:
         try:
-            TOOLS[call.tool].validate(call.arguments())
+            TOOLS[call.tool].query(call.arguments())
         except CandorError as error:  # a text of marks alone has no passage to judge
             assert "text" in error.message or "reply" in error.message
 
@@ -161,3 +161,13 @@ def test_variables_without_wordings_are_not_offered() -> None:
     assert "topic" not in grammar.options(["infer", "speeches"])
     assert "topic" not in grammar.options(["infer", "speeches", "author", "Our navy needs"])
     assert "party" in grammar.options(["infer", "speeches"])
+
+
+def test_a_country_is_what_was_chosen_however_the_question_goes_on() -> None:
+    grammar = CallGrammar(("Papua New Guinea in Italian",))
+    call = grammar.call(["infer", "places", "italian", "Papua New Guinea"])
+    assert call is not None and call.text == "Papua New Guinea"
+    follow = CallGrammar(("does Spain use the euro?", "and France?"))
+    assert "euro" in follow.options(["probability", "places", "currency"])
+    assert "country" not in follow.options(["infer", "places"])
+    assert "places" not in follow.options(["correlation"])

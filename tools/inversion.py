@@ -26,7 +26,7 @@ class Infer(Arguments):
         Field(
             min_length=1,
             max_length=arguments.MAX_TEXT,
-            description="The document: a passage for speeches, a name for names.",
+            description="The document: a passage of speeches, a name, a country of places.",
         ),
     ]
     given: arguments.Given

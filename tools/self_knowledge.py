@@ -214,7 +214,7 @@ def self_knowledge(core: Core, options: Options) -> list[MeasureRow]:
     probabilities, and else the variables that are asked.
     """
     rows = []
-    questions = Questions(split="held_out")
+    questions = Questions([name for name in CORPORA if core.knows(name)], "held_out")
     names = Questions(["names"], "held_out")
     for stream, (kind, floor) in enumerate(zip(KINDS, (0.05, 0.10, 0.10, 0.10), strict=True)):
         rng = options.rng(16 + stream)

@@ -276,11 +276,10 @@ def draw(rng: Rng, split: Split, families: Sequence[str] | None = None) -> Sourc
 
     Raises CandorError for families that are none, or that the split has nothing of.
     """
-    names = list(families or FAMILIES)
-    if split == "train":
-        names = [name for name in names if name not in HELD_OUT_FAMILIES]
-    if not names or not set(names) <= set(FAMILIES):
-        raise CandorError(f"No such families for '{split}'. There are: {', '.join(FAMILIES)}.")
+    of_split = [f for f in FAMILIES if split == "held_out" or f not in HELD_OUT_FAMILIES]
+    names = list(families or of_split)
+    if not set(names) <= set(of_split):
+        raise CandorError(f"No such families for '{split}'. There are: {', '.join(of_split)}.")
     while True:
         name = names[int(rng.integers(len(names)))]
         source = Source(name, *FAMILIES[name](rng))

@@ -14,7 +14,6 @@ such as the currency of the country whose capital is Paris.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 from collections import defaultdict
@@ -25,7 +24,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from core_model.corpora.base import Corpus, Record, Split
+from core_model.corpora.base import Corpus, Record, Split, drawn_out
 from core_model.graph import Schema, Variable
 
 CONTINENTS = ("Africa", "Asia", "Europe", "North America", "Oceania", "South America")
@@ -57,8 +56,7 @@ def held_out_compound(country: str) -> bool:
 
     country: as the corpus writes it.
     """
-    digest = hashlib.sha256(f"{SALT}:{country}".encode()).digest()
-    return int.from_bytes(digest[:4]) < HELD_OUT_SHARE * 2**32
+    return drawn_out(f"{SALT}:{country}", HELD_OUT_SHARE)
 
 
 def _facts() -> dict[str, dict[str, Any]]:

@@ -89,7 +89,9 @@ def inversion(core: Core, options: Options) -> list[MeasureRow]:
             )
             for what, loss in losses.items()
         ]  # fmt: skip
-    return rows + _under_priors(core, _passages(options), options)
+    if core.knows("speeches"):
+        rows += _under_priors(core, _passages(options), options)
+    return rows
 
 
 def _under_priors(core: Core, items: Sequence[Item], options: Options) -> list[MeasureRow]:

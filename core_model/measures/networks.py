@@ -123,8 +123,8 @@ def _orders(
     """(n_orders, n_values) p(asked | known) with what is known in several orders, all distinct."""
     values = network.schema.variable(asked).values
     tables = []
-    orders = {tuple(map(str, rng.permutation(list(known)))) for _ in range(3 * ORDERS)}
-    for order in sorted(orders)[:ORDERS]:
+    drawn = [tuple(map(str, rng.permutation(list(known)))) for _ in range(3 * ORDERS)]
+    for order in list(dict.fromkeys(drawn))[:ORDERS]:
         given = tuple(Binding(name, known[name]) for name in order)
         conditional = Conditional(network.schema.corpus, asked, given)
         tables.append(np.exp(core.log_prob_of(conditional, values)))

@@ -100,7 +100,8 @@ def candidates(passage: str, rare: dict[str, float], rng: np.random.Generator) -
     rarest words. Deterministic for a generator's state.
     """
     words = passage.split()
-    weight = np.array([rare.get(plain, 0.0) for plain in map(_bare, words)])
+    rarest = max(rare.values(), default=0.0)
+    weight = np.array([rare.get(plain, rarest) for plain in map(_bare, words)])
     # A word that stands twice is said once.
     first = [_bare(word) not in map(_bare, words[:i]) for i, word in enumerate(words)]
     weight = np.where(first, weight, -1.0)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from core_model.corpora.places import LANGUAGES
 from persona.phrasings import Talk, read
 from persona.phrasings.calls import Call
 
@@ -19,7 +20,6 @@ SEX = {"female": ("girl", "girls"), "male": ("boy", "boys")}
 PARTY = {"Democratic": ("Democrat", "Democrats")}
 NOUNLESS = ("National Union", "Nonpartisan")
 ERROR = "error: "
-LANGUAGES = ("french", "german", "spanish", "italian")
 MOST_BITS = {
     "name": 11.0, "year": 6.9, "author": 5.0, "party": 2.2, "medium": 1.0, "sex": 1.0,
     "country": 7.6, "capital": 7.6, "currency": 6.3, "continent": 2.5,

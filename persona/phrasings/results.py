@@ -20,6 +20,8 @@ EXACT_SHARE = 0.55
 NO_DATA_SHARE = 0.05
 ERROR_SHARE = 0.04
 INFER_LISTED = 3
+KNOWN_SHARE = 0.5
+"""Facts of a country of which the model is made to be all but certain."""
 PARTY_VALUES = tuple(read("surfaces")["weights"]["party"])
 
 
@@ -65,15 +67,18 @@ def _listed(call: Call, values: Values, rng: np.random.Generator) -> str:
     candidates = _candidates(call, values, rng)
     wanted = INFER_LISTED if call.tool == "infer" else call.n or DEFAULT_TOP
     shown = candidates[:wanted]
-    many = call.target[0] in ("name", "year")
+    is_list = call.corpus == "places" and call.tool == "distribution" and len(candidates) > 10
+    many = call.target[0] in ("name", "year") or is_list
     first = float(rng.beta(1.2, 20) if many else rng.beta(2, 1.2))
+    if call.corpus == "places" and not many and rng.random() < KNOWN_SHARE:
+        first = 1 - float(10 ** rng.uniform(-4, -1))
     shares = [first]
     for _ in shown[1:]:
         left = shares[-1] if many else min(shares[-1], 1 - sum(shares))
         shares.append(left * float(rng.uniform(0.6, 0.98) if many else rng.beta(2, 1.5)))
     if not many and len(candidates) == 2:
         shares = [max(first, 1 - first), min(first, 1 - first)]
-    most = {"name": 11.0, "year": 6.8}.get(call.target[0])
+    most = {"name": 11.0, "year": 6.8}.get(call.target[0], 6.0 if is_list else None)
     bits = most * (1 - first) ** 2 if most else -sum(p * np.log2(p) for p in shares if p > 0)
     answers = tuple(Answer(v, p) for v, p in zip(shown, shares, strict=True))
     found = Distribution("", "exact", answers, 1.0, float(bits) * float(np.log(2)), 0.0, 0)

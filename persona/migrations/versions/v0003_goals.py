@@ -10,4 +10,5 @@ down_revision = "0002"
 
 def upgrade() -> None:
     """Drop `conversation.goals`."""
-    op.drop_column("conversation", "goals")
+    with op.batch_alter_table("conversation") as table:
+        table.drop_column("goals")
