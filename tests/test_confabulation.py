@@ -58,7 +58,7 @@ def test_doubt_of_an_honest_core_tells_its_wrong_answers(honest: bool) -> None:
     assert row.value == (1.0 if honest else 0.0)
     assert row.guard["of what exists"] == row.value
     assert 0.4 < row.guard["wrong"] < 0.9
-    assert row.n == 8 + 6 + 8 + 5 + 6
+    assert row.n == 8 + 6 + 8 + 6 + 6
     assert set(row.baselines) == {"1 - p", "surprise a word", "length"}
     assert row.floor is not None and row.floor.met(row.value) == honest
 
