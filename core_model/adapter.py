@@ -60,15 +60,16 @@ def learnt(folder: Path) -> tuple[str, ...]:
 
 def with_adapter(
     shape: DecoderShape, weights: dict[str, Tensor], folder: Path, dtype: torch.dtype,
-    rows: Mapping[int, Tensor] | None = None,
+    rows: Mapping[int, Tensor] | None = None, least_rank: int = 0,
 ) -> Decoder:  # fmt: skip
     """A decoder with the adapter's parameters in place; raises WeightsError on a wrong shape.
 
-    rows: rows of the embedding for an adapter that has none of its own.
+    rows: rows of the embedding for an adapter that has none of its own. An adapter of a smaller
+    rank than the least gets it: the directions that are new do nothing yet.
     """
     tensors, facts = read_adapter(folder)
     try:
-        rank, scale = int(facts["rank"]), float(facts["scale"])
+        rank, scale = max(int(facts["rank"]), least_rank), float(facts["scale"])
         first = int(facts["first_trained"])
     except (KeyError, ValueError) as error:
         raise WeightsError(
@@ -80,7 +81,24 @@ def with_adapter(
         rows = dict(zip(tokens.tolist(), made.float(), strict=True))
     decoder = Decoder(shape, weights, dtype, rank, scale * rank, first, rows)
     try:
-        decoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    except RuntimeError as error:
+        grown = {
+            name: _grown(tensor.float(), decoder.get_parameter(name).detach(), int(facts["rank"]))
+            for name, tensor in tensors.items()
+        }
+        decoder.load_state_dict(grown)
+    except (AttributeError, RuntimeError) as error:
         raise WeightsError(f"The adapter in {folder} does not fit this base model.") from error
     return decoder
+
+
+def _grown(stored: Tensor, fresh: Tensor, rank: int) -> Tensor:
+    """A stored matrix, A (rank, inputs) or B (outputs, rank), in a fresh one of larger rank."""
+    if stored.shape == fresh.shape:
+        return stored
+    whole, rows, columns = fresh.clone(), *stored.shape
+    wider = rows == rank and columns == fresh.shape[1]
+    taller = columns == rank and rows == fresh.shape[0]
+    if not (wider or taller):
+        return stored  # of another base: it is refused for its shape
+    whole[:rows, :columns] = stored
+    return whole

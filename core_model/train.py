@@ -176,7 +176,7 @@ def start_decoder(recipe: Recipe, base: BaseFiles, wire: Wire) -> Decoder:
     weights: dict[str, Tensor] = load_file(base.weights)
     rows = wire.mark_rows(weights["model.embed_tokens.weight"])
     if recipe.start is not None:
-        return with_adapter(shape, weights, Path(recipe.start), compute_dtype(), rows)
+        return with_adapter(shape, weights, Path(recipe.start), compute_dtype(), rows, recipe.rank)
     return Decoder(
         shape, weights, compute_dtype(), recipe.rank, recipe.alpha, recipe.first_trained, rows
     )

@@ -156,6 +156,20 @@ def test_an_adapter_comes_back_as_it_was(tmp_path: Path) -> None:
     assert (logits(back, [1, 40, 50]) - logits(decoder, [1, 40, 50])).abs().max() < 0.1
 
 
+def test_an_adapter_of_a_larger_rank_does_what_the_smaller_did(tmp_path: Path) -> None:
+    decoder = adapted(first_trained=1)
+    rank = next(iter(decoder.adapters.values())).a.shape[0]  # type: ignore[union-attr, index]
+    save_adapter(decoder, tmp_path, {})
+    back = with_adapter(tiny.SHAPE, tiny.weights(), tmp_path, torch.float32)
+    grown = with_adapter(tiny.SHAPE, tiny.weights(), tmp_path, torch.float32, least_rank=rank + 3)
+    for name, parameter in grown.named_parameters():
+        assert rank + 3 in parameter.shape, name
+    tokens = [1, 40, 50, 60]
+    assert torch.allclose(logits(grown, tokens), logits(back, tokens), atol=1e-5)
+    smaller = with_adapter(tiny.SHAPE, tiny.weights(), tmp_path, torch.float32, least_rank=2)
+    assert torch.equal(logits(smaller, tokens), logits(back, tokens))
+
+
 def test_a_damaged_or_foreign_adapter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="can't be read"):
         read_adapter(tmp_path)
