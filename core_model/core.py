@@ -306,6 +306,10 @@ class Core(ABC):
         """Whether it can be asked about a corpus."""
         return self.has_learnt(corpus)
 
+    def knows_variable(self, variable: Variable) -> bool:
+        """Whether it can be asked about a variable of a corpus that it knows."""
+        return variable.learnt_as is None or self.has_learnt(variable.learnt_as)
+
     @property
     def states_numbers(self) -> bool:
         """Whether it has learnt to state measures of itself."""

@@ -177,8 +177,7 @@ class WireCore(Core):
             return
         names = {conditional.variable, *(binding.variable for binding in conditional.given)}
         for variable in schema(conditional.corpus).variables:
-            needed = variable.learnt_as
-            if variable.name in names and needed is not None and not self.has_learnt(needed):
+            if variable.name in names and not self.knows_variable(variable):
                 raise UnknownName(
                     f"This core has not learnt '{variable.name}' of {conditional.corpus}. "
                     "Train it with scripts/train."

@@ -17,7 +17,7 @@ from core_model.measures.result import Options
 from core_model.measures.summary import summary
 from core_model.notation import Binding
 from core_model.planning import Conditional
-from core_model.tasks import SummaryTask
+from core_model.tasks import SummaryTask, TopicTask
 from core_model.tasks.summaries import WORDS, candidates, rarity
 from tests import tiny, toy
 from tests.test_tasks import questions
@@ -124,6 +124,15 @@ def test_the_gain_of_a_summary_by_hand() -> None:
     assert row.guard["length"] == pytest.approx(np.mean([9 / len(t.split()) for t in PASSAGES]))
     assert row.guard["of another passage"] < row.value
     assert set(row.baselines) == {"first 10 words", "rarest words"}
+
+
+def test_topics_came_later_than_the_passages() -> None:
+    core = tiny.TorchCore(tiny.decoder(), tiny.wire(), learnt=["speeches"])
+    with pytest.raises(UnknownName, match="has not learnt 'topic' of speeches"):
+        core.distribution_of(Conditional("speeches", "topic"))
+    assert core.distribution_of(Conditional("speeches", "party")).answers
+    knowing = tiny.TorchCore(tiny.decoder(), tiny.wire(), learnt=["speeches", *TopicTask.corpora])
+    assert knowing.distribution_of(Conditional("speeches", "topic")).answers
 
 
 def test_a_core_that_has_not_learnt_to_summarise_says_so() -> None:

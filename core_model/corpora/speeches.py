@@ -34,8 +34,8 @@ def _addresses() -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if row["is_sotu"] == "True"]
 
 
-SUMMARY = "speeches:summary"
-"""Stands among what an adapter has learnt where it can summarise."""
+TOPIC, SUMMARY = "speeches:topic", "speeches:summary"
+"""Stand among what an adapter has learnt where it tells topics, and where it can summarise."""
 
 
 def held_out_year(year: int) -> bool:
@@ -73,7 +73,9 @@ class Speeches(Corpus):
                 Variable("year", "closed", years, True, "year of the address"),
                 Variable("party", "closed", parties, False, "the president's party"),
                 Variable("medium", "closed", ("spoken", "written"), False, "how it was given"),
-                Variable("topic", "closed", TOPICS, False, "what the passage is about"),
+                Variable(
+                    "topic", "closed", TOPICS, doc="what the passage is about", learnt_as=TOPIC
+                ),
                 Variable("summary", "open", doc="a passage in ten words", learnt_as=SUMMARY),
             ),
             doc="annual addresses of US presidents, 1790 to 2026, in passages of 60 words",

@@ -58,7 +58,8 @@ def paraphrase(core: Core, options: Options) -> list[MeasureRow]:
     within, between, flips, groups = [], [], [], []
     for name in filter(core.knows, CORPORA):
         asked = wordings.held_out(name)
-        closed = [r for r in asked if corpora.schema(name).variable(r).kind == "closed"]
+        variables = [corpora.schema(name).variable(relation) for relation in asked]
+        closed = [v.name for v in variables if v.kind == "closed" and core.knows_variable(v)]
         for relation in tqdm(closed, desc=f"paraphrase, {name}", unit="relation", disable=None):
             answers = []
             for item in range(QUICK_ITEMS if options.quick else ITEMS):

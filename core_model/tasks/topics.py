@@ -14,6 +14,7 @@ from torch import Tensor
 from core_model import corpora, em
 from core_model.core import Core
 from core_model.corpora.base import refuse_held_out
+from core_model.corpora.speeches import TOPIC
 from core_model.corpora.topics import TOPICS
 from core_model.notation import Binding
 from core_model.planning import Conditional
@@ -33,7 +34,7 @@ WRITTEN_SHARE, TOLD_SHARE = 0.2, 0.3
 class TopicTask:
     """Topics read off passages and off their other labels, and passages written on a topic."""
 
-    corpora: tuple[str, ...] = ("speeches",)
+    corpora: tuple[str, ...] = ("speeches", TOPIC)
 
     def __init__(self, wire: Wire, pool: int = POOL) -> None:
         corpus = corpora.load("speeches")
