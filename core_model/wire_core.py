@@ -175,8 +175,10 @@ class WireCore(Core):
         """Raises UnknownName for a variable that came later than what this core was trained on."""
         if self._learnt is None or conditional.corpus not in corpora.known():
             return
-        names = {conditional.variable, *(binding.variable for binding in conditional.given)}
-        for variable in schema(conditional.corpus).variables:
+        corpus = schema(conditional.corpus)
+        asked = corpus.asked(conditional.variable).name
+        names = {asked, *(binding.variable for binding in conditional.given)}
+        for variable in corpus.variables:
             if variable.name in names and not self.knows_variable(variable):
                 raise UnknownName(
                     f"This core has not learnt '{variable.name}' of {conditional.corpus}. "

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from persona.goals import DEFAULT_GOALS, GOALS, condition
+from persona.grammar import FIRST_CORPORA
 from persona.phrasings import (
     FollowUp,
     Split,
@@ -78,8 +79,6 @@ TOOL_SHARES: dict[str, dict[str, float]] = {
     },
     "safety": {"safety": 1.0},
 }
-FIRST = ("names", "speeches")
-"""The corpora of the first held-out questions."""
 FOLLOW_SHARE = 0.35
 """Share of tool dialogues that go on; a third turn follows a second with THIRD_SHARE."""
 THIRD_SHARE = 0.35
@@ -123,7 +122,7 @@ def compose(rng: np.random.Generator, split: Split, values: Values) -> Dialogue:
 
 
 def held_out_questions(
-    n: int, seed: int, values: Values, about: Sequence[str] = FIRST
+    n: int, seed: int, values: Values, about: Sequence[str] = FIRST_CORPORA
 ) -> list[dict[str, Any]]:
     """Single questions of n distinct held-out wordings, each with its tool and arguments.
 
@@ -319,7 +318,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m persona.dialogues")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--held-out", type=int, metavar="N", help="N held-out questions as JSON")
-    parser.add_argument("--about", default=",".join(FIRST), help="corpora of held-out questions")
+    parser.add_argument(
+        "--about", default=",".join(FIRST_CORPORA), help="corpora of held-out questions"
+    )
     what.add_argument("--show", type=int, metavar="N", help="N dialogues as text")
     parser.add_argument("--split", choices=("train", "held_out"), default="train")
     parser.add_argument("--seed", type=int, default=0)

@@ -128,8 +128,9 @@ def test_the_gain_of_a_summary_by_hand() -> None:
 
 def test_topics_came_later_than_the_passages() -> None:
     core = tiny.TorchCore(tiny.decoder(), tiny.wire(), learnt=["speeches"])
-    with pytest.raises(UnknownName, match="has not learnt 'topic' of speeches"):
-        core.distribution_of(Conditional("speeches", "topic"))
+    for asked in ("topic", "what is this about?", "author; topic"):
+        with pytest.raises(UnknownName, match="has not learnt 'topic' of speeches"):
+            core.distribution_of(Conditional("speeches", asked))
     assert core.distribution_of(Conditional("speeches", "party")).answers
     knowing = tiny.TorchCore(tiny.decoder(), tiny.wire(), learnt=["speeches", *TopicTask.corpora])
     assert knowing.distribution_of(Conditional("speeches", "topic")).answers
