@@ -62,9 +62,9 @@ def load_embedded(settings: Settings, progress: Progress | None = None) -> Torch
     with _alone(settings.cache_dir):
         merged = _cached(base, shape, adapter, settings.cache_dir / "merged", report)
         if settings.engine == "openvino" or (settings.engine != "torch" and not on_gpu):
-            folder = settings.cache_dir / "openvino" / name
+            folder = settings.cache_dir / "openvino" / f"{name}-{_kind()}"
             try:
-                prepare(shape, merged, base.tokenizer, wire, folder, report)
+                prepare(shape, merged, base.tokenizer, wire, folder, report, compute_dtype())
                 sampler = OpenVinoSampler(folder, wire.end)
             except (WeightsError, ImportError):
                 if settings.engine == "openvino":
@@ -125,6 +125,11 @@ def compute_dtype() -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
+def _kind() -> str:
+    """What the kept weights are in: bfloat16 where it is computed in, else float16."""
+    return "bf16" if compute_dtype() == torch.bfloat16 else "f16"
+
+
 def _identity(base: BaseFiles, adapter: Path) -> str:
     """Checksum of what the merged weights are made of."""
     made_of = hashlib.sha256()
@@ -148,9 +153,8 @@ def _cached(
     In bfloat16 where that is computed in, so that the file maps into memory and nothing is copied;
     else in float16, half the size of float32 and an eighth of bfloat16's error.
     """
-    dtype = compute_dtype() if compute_dtype() == torch.bfloat16 else torch.float16
-    kind = "bf16" if dtype == torch.bfloat16 else "f16"
-    path = folder / f"{_identity(base, adapter)}-{kind}.safetensors"
+    dtype = torch.bfloat16 if _kind() == "bf16" else torch.float16
+    path = folder / f"{_identity(base, adapter)}-{_kind()}.safetensors"
     if path.exists():
         try:
             return load_file(path)

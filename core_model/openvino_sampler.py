@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from core_model.core import Check, unchecked
@@ -26,6 +27,7 @@ from core_model.sampler import ANSWER_LIMIT, lots
 from core_model.wire import Wire
 
 if TYPE_CHECKING:
+    from openvino import Model
     from openvino_genai import ContinuousBatchingPipeline
 
 MODEL = "openvino_model.xml"
@@ -36,9 +38,11 @@ RULED_OUT = -1e9
 
 def prepare(
     shape: DecoderShape, weights: Mapping[str, Tensor], vocabulary: Path, wire: Wire, folder: Path,
-    report: Callable[[str, float], None],
+    report: Callable[[str, float], None], dtype: torch.dtype,
 ) -> None:  # fmt: skip
     """Write the sampler's files into `folder`, unless they are there; whole or not at all.
+
+    dtype: what the processor computes in; in bfloat16 the weights are kept in it.
 
     Raises WeightsError when the weights can't be brought into OpenVINO's form.
     """
@@ -65,6 +69,8 @@ def prepare(
         result = model.outputs[0].node
         ruled = opset13.add(result.input_value(0), opset13.constant(bias))
         result.input(0).replace_source_output(ruled.output(0))
+        if dtype == torch.bfloat16:
+            _in_bfloat16(model, shape.vocabulary)
         ov.save_model(model, made / "ruled.xml", compress_to_fp16=False)
         for suffix in ("xml", "bin"):
             (made / f"ruled.{suffix}").replace((made / MODEL).with_suffix(f".{suffix}"))
@@ -82,6 +88,39 @@ def prepare(
         ) from error
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+def _in_bfloat16(model: Model, vocabulary: int) -> None:
+    """Multiply by weights in bfloat16, of which the engine makes no float32 copies.
+
+    It computes in bfloat16 either way. The head stays as it is: the engine finds it by the
+    operations around it, to leave out the logits of a prompt.
+    """
+    import openvino as ov
+    from openvino import opset13
+
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "MatMul":
+            continue
+        widened = node.input_value(1).get_node()
+        if widened.get_type_name() != "Convert":
+            continue
+        held = widened.input_value(0).get_node()
+        if held.get_type_name() != "Constant" or vocabulary in held.shape:
+            continue
+        weight = torch.from_numpy(np.array(held.data)).bfloat16()
+        bits = ov.Tensor(weight.view(torch.uint16).numpy(), list(weight.shape), ov.Type.bf16)
+        turned = node.get_attributes()
+        product = opset13.matmul(
+            opset13.convert(node.input_value(0), "bf16"),
+            ov.op.Constant(bits, shared_memory=False),
+            turned["transpose_a"],
+            turned["transpose_b"],
+        )
+        readers = list(node.output(0).get_target_inputs())
+        wide = opset13.convert(product, "f32").output(0)
+        for reader in readers:
+            reader.replace_source_output(wide)
 
 
 class OpenVinoSampler:

@@ -37,6 +37,7 @@ def base_weights() -> BaseFiles:
 def openvino_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The trained tiny decoder in OpenVINO's form."""
     from core_model import gguf_export, openvino_sampler
+    from core_model.loading import compute_dtype
     from tests import tiny
 
     made = tmp_path_factory.mktemp("sampler")
@@ -46,7 +47,8 @@ def openvino_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         # Its bytes are never merged, and the engine takes no vocabulary without a merge.
         patch.setattr(gguf_export, "merges_of", lambda ranks: [(b"a", b"b")])
         openvino_sampler.prepare(
-            decoder.shape, decoder.merged(), vocabulary, tiny.wire(), made / "ov", tiny.quiet
-        )
+            decoder.shape, decoder.merged(), vocabulary, tiny.wire(), made / "ov", tiny.quiet,
+            compute_dtype(),
+        )  # fmt: skip
     assert {path.name for path in made.iterdir()} == {"ov", "vocab.json"}
     return made / "ov"

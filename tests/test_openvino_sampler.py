@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import openvino as ov
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -13,6 +14,7 @@ from core_model import gguf_conversion, gguf_export, openvino_sampler
 from core_model.base_files import BaseFiles
 from core_model.decoder import Decoder, DecoderShape, fused
 from core_model.errors import CandorError, WeightsError
+from core_model.loading import compute_dtype
 from core_model.openvino_sampler import OpenVinoSampler, prepare
 from core_model.planning import Conditional
 from tests import tiny
@@ -36,15 +38,28 @@ def test_weights_that_cannot_be_prepared_leave_nothing(tmp_path: Path) -> None:
     decoder, vocabulary = tiny.decoder(), tiny.write_vocabulary(tmp_path / "vocab.json")
     with pytest.raises(WeightsError, match="CANDOR_ENGINE=torch"):
         prepare(
-            decoder.shape, decoder.merged(), vocabulary, tiny.wire(), tmp_path / "ov", tiny.quiet
-        )
+            decoder.shape, decoder.merged(), vocabulary, tiny.wire(), tmp_path / "ov", tiny.quiet,
+            torch.float32,
+        )  # fmt: skip
     assert [path.name for path in tmp_path.iterdir()] == ["vocab.json"]
 
 
 def test_what_is_prepared_is_used_again(openvino_folder: Path) -> None:
     before = (openvino_folder / openvino_sampler.MODEL).stat().st_mtime_ns
-    prepare(tiny.SHAPE, {}, Path("none"), tiny.wire(), openvino_folder, tiny.quiet)
+    prepare(tiny.SHAPE, {}, Path("none"), tiny.wire(), openvino_folder, tiny.quiet, compute_dtype())
     assert (openvino_folder / openvino_sampler.MODEL).stat().st_mtime_ns == before
+
+
+@pytest.mark.skipif(compute_dtype() != torch.bfloat16, reason="computed in float32 here")
+def test_weights_are_kept_in_what_is_computed_in(openvino_folder: Path) -> None:
+    """All but the head's, which is behind a widening; the engine would keep float32 copies."""
+    model = ov.Core().read_model(openvino_folder / openvino_sampler.MODEL)
+    products = [node for node in model.get_ordered_ops() if node.get_type_name() == "MatMul"]
+    weights = [node.input_value(1).get_node() for node in products]
+    kept = [w for w in weights if w.get_type_name() == "Constant"]
+    assert {w.get_element_type() for w in kept} == {ov.Type.bf16}
+    assert len(kept) == 7 * tiny.SHAPE.layers
+    assert [w.get_type_name() for w in weights[-1:]] == ["Convert"]
 
 
 def test_a_merge_joins_what_the_merges_before_it_made() -> None:
