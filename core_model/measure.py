@@ -2,7 +2,8 @@
 
 1. Load the core.
 2. Run each measure; a measure that fails is reported and does not stop the others.
-3. After each, write the JSON file and the table that is made of it; at the end, the figures.
+3. After each, write the JSON file and the table that is made of it; at the end, the figures, and
+   the temperatures of the model card.
 
 A file that holds results of the same adapter, seed and extent is added to, else replaced. With
 `--beside` the measures are run on another model, and its figures stand as baselines beside those
@@ -25,10 +26,18 @@ from core_model.core import Core
 from core_model.errors import CandorError, UnknownName, WeightsError
 from core_model.measures.figures import draw
 from core_model.measures.in_words import base_in_words
-from core_model.measures.report import MEASURES, Measured, Report, table, write
+from core_model.measures.report import (
+    MEASURES,
+    Measured,
+    Report,
+    table,
+    with_temperatures,
+    write,
+)
 from core_model.measures.result import Options
 
 DOCS = Path(__file__).parent.parent / "docs"
+CARD = Path(__file__).parent / "release" / "README.md"
 ONLY_RELEASE = ("time",)  # the command always runs the release core
 
 
@@ -139,6 +148,8 @@ def main(arguments: list[str] | None = None) -> int:
         if table_path:
             write(table_path, table(report))
             draw(report, table_path.parent / "figures")
+        if table_path == DOCS / "measures.md":
+            write(CARD, with_temperatures(CARD.read_text(encoding="utf-8"), report))
         print(table(report).split("\n## Definitions")[0].strip())
     except CandorError as error:
         print(error.message, file=sys.stderr)

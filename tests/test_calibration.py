@@ -7,7 +7,7 @@ import pytest
 
 from core_model import corpora
 from core_model.measures.calibration import Said, best_temperature, calibration
-from core_model.measures.result import Options
+from core_model.measures.result import Options, reliability
 from tests import toy
 
 
@@ -37,6 +37,14 @@ def test_what_few_items_in_many_bins_leave_is_told() -> None:
     assert many.ece() == pytest.approx(many.by_chance(rng), abs=0.02)
 
 
+def test_the_reliability_of_what_was_stated_too_surely_lies_below_the_diagonal() -> None:
+    said = sure_by(2.0)
+    p = said.tempered(1.0)
+    points = reliability(p.max(axis=1), p.argmax(axis=1) == said.truth, bins=5)
+    assert [round(share, 3) for _, _, share in points] == [0.2] * 5
+    assert all(right < sure for sure, right, _ in points)
+
+
 def test_brier_by_hand() -> None:
     said = Said(np.log([[0.7, 0.3], [0.4, 0.6]]), np.array([0, 0]), (1, 2))
     assert said.brier() == pytest.approx((0.3**2 + 0.3**2 + 0.6**2 + 0.6**2) / 2)
@@ -57,6 +65,7 @@ def test_every_closed_answer_is_measured_on_the_half_that_nothing_was_fitted_on(
     assert set(rows) == {"author ECE", "party ECE", "medium ECE", "sex ECE"}
     for row in rows.values():
         assert 0 <= row.value <= 1
+        assert row.value < sum(share for *_, share in row.curve) + 1e-9 == pytest.approx(1)
         assert row.floor is not None
         assert row.guard["temperature"] > 0
         assert row.baselines["always sure"] <= 1

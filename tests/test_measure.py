@@ -503,6 +503,31 @@ def test_figures_show_values_baselines_and_goals_and_are_the_same_each_time(
     assert Goal("around one", 0.08).edges() == pytest.approx((0.92, 1.08))
 
 
+def calibrated() -> Report:
+    curve = ((0.25, 0.5, 0.5), (0.75, 1.0, 0.5))
+    row = MeasureRow("author ECE", 0.25, None, None, "share", 4, {"temperature": 1.5}, curve=curve)
+    plain = MeasureRow("sex ECE", 0.1, None, None, "share", 4, {"temperature": 0.75})
+    return filled().with_result("calibration", Measured((row, plain)))
+
+
+def test_a_curve_is_kept_and_drawn_beside_its_row(tmp_path: Path) -> None:
+    calibrated().save(tmp_path / "m.json")
+    assert Report.read(tmp_path / "m.json") == calibrated()
+    of_calibration = next(p for p in figures.draw(calibrated(), tmp_path) if "calib" in p.name)
+    assert of_calibration.read_text().count(">said<") == 1
+
+
+def test_the_model_card_has_the_fitted_temperatures_between_its_marks() -> None:
+    begin, end = report.CARD_MARKS
+    card = f"# Card\n{begin}\nold\n{end}\nmore\n"
+    filled_in = report.with_temperatures(card, calibrated())
+    assert filled_in == f"# Card\n{begin}\nauthor 1.5, sex 0.75.\n{end}\nmore\n"
+    assert report.with_temperatures(filled_in, calibrated()) == filled_in
+    assert report.with_temperatures(card, filled()) == card
+    assert report.with_temperatures("# No marks", calibrated()) == "# No marks"
+    assert all(mark in command.CARD.read_text(encoding="utf-8") for mark in report.CARD_MARKS)
+
+
 def test_report_is_read_back_as_it_was_saved(tmp_path: Path) -> None:
     path = tmp_path / "docs" / "measures.json"
     assert Report.read(path) is None

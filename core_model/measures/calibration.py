@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,16 @@ from core_model.core import Core
 from core_model.corpora.names import Names
 from core_model.errors import CandorError
 from core_model.measures.attribution import eligible
-from core_model.measures.result import Floats, Goal, Ints, MeasureRow, Options, ece, measured
+from core_model.measures.result import (
+    Floats,
+    Goal,
+    Ints,
+    MeasureRow,
+    Options,
+    ece,
+    measured,
+    reliability,
+)
 from core_model.notation import Binding
 from core_model.planning import Conditional
 
@@ -77,7 +86,8 @@ def calibration(core: Core, options: Options) -> list[MeasureRow]:
     its year. The groups, whole addresses or years, are split in two by turns: a temperature is
     fitted on one half by likelihood, and all figures are of the other.
 
-    - author, party, medium and sex ECE: of the core as it is. The guards are the Brier score, the
+    - author, party, medium and sex ECE: of the core as it is; the figure has the share of right
+      answers over their probability, a point for each bin. The guards are the Brier score, the
       temperature that the first half asks for, 1 where nothing is to be mended, the ECE with it,
       and the ECE that is left by chance: that of truths drawn from the core's own posteriors, which
       so few items in so many bins have even where nothing is wrong. The baseline is the ECE of a
@@ -99,8 +109,8 @@ def _row(variable: str, found: Said, options: Options) -> MeasureRow:
     first = np.array([order[group] % 2 == 0 for group in found.groups])
     fitted, kept = found.of(first), found.of(~first)
     temperature = best_temperature(fitted)
-    right = kept.log_p.argmax(axis=1) == kept.truth
-    return measured(
+    sure, right = kept.tempered(1.0).max(axis=1), kept.log_p.argmax(axis=1) == kept.truth
+    row = measured(
         f"{variable} ECE", "share", lambda items: _subset(kept, items).ece(), kept.groups, options,
         {
             "Brier": kept.brier(), "temperature": temperature, "with it": kept.ece(temperature),
@@ -108,6 +118,7 @@ def _row(variable: str, found: Said, options: Options) -> MeasureRow:
         },
         {"always sure": float(1 - right.mean())}, Goal("at most", 0.04), Goal("at most", 0.02),
     )  # fmt: skip
+    return replace(row, curve=reliability(sure, right))
 
 
 def best_temperature(said: Said) -> float:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PANEL_INCHES = (7.0, 1.1)
+CURVED_INCHES = (8.0, 2.1)
 COLOURS = {"value": "#0b5fa5", "baseline": "#8a8a8a", "floor": "#b3261e", "aim": "#2e7d32"}
 
 
@@ -21,8 +22,8 @@ def draw(report: Report | None, folder: Path) -> list[Path]:
     """Draw each measure's figures to an SVG file; the same report gives the same bytes.
 
     A panel holds the value with its interval, the baselines under it by name, and lines where
-    floor and aim stand. Raises CandorError where matplotlib is missing, StorageError where a file
-    can't be written.
+    floor and aim stand; beside it, where there is one, the curve against the diagonal. Raises
+    CandorError where matplotlib is missing, StorageError where a file can't be written.
     """
     try:
         import matplotlib
@@ -36,11 +37,19 @@ def draw(report: Report | None, folder: Path) -> list[Path]:
         for name, result in (report.results if report is not None else {}).items():
             if not result.rows:
                 continue
-            width, height = PANEL_INCHES
+            curved = any(row.curve for row in result.rows)
+            width, height = CURVED_INCHES if curved else PANEL_INCHES
             figure = Figure(figsize=(width, height * len(result.rows)), layout="constrained")
-            panels = figure.subplots(len(result.rows), 1, squeeze=False)[:, 0]
-            for panel, row in zip(panels, result.rows, strict=True):
-                _panel(panel, row)
+            ratios = [3, 1] if curved else [1]
+            panels = figure.subplots(
+                len(result.rows), len(ratios), squeeze=False, width_ratios=ratios
+            )
+            for beside, row in zip(panels, result.rows, strict=True):
+                _panel(beside[0], row)
+                if row.curve:
+                    _curve(beside[1], row)
+                elif curved:
+                    beside[1].set_axis_off()
             content = StringIO()
             figure.savefig(content, format="svg", metadata={"Date": None})
             path = figure_path(folder, name)
@@ -69,3 +78,14 @@ def _panel(panel: Axes, row: MeasureRow) -> None:
     panel.set_title(f"{row.name}, {row.unit}   {goals}".rstrip(), fontsize=8, loc="left")
     for side in ("top", "right"):
         panel.spines[side].set_visible(False)
+
+
+def _curve(panel: Axes, row: MeasureRow) -> None:
+    """The points of a row's curve, the larger the more items they stand for."""
+    panel.plot([0, 1], [0, 1], color=COLOURS["baseline"], linestyle=":", linewidth=1)
+    for x, y, share in row.curve:
+        panel.plot(x, y, "o", color=COLOURS["value"], markersize=2 + 10 * share**0.5)
+    panel.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), aspect="equal")
+    panel.set_xlabel("said", fontsize=7)
+    panel.set_ylabel("right", fontsize=7)
+    panel.tick_params(labelsize=6)

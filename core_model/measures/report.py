@@ -27,6 +27,7 @@ from core_model.measures.timing import timing
 from core_model.measures.transitivity import transitivity
 from core_model.measures.writing import writing
 
+CARD_MARKS = "<!-- temperatures -->", "<!-- end -->"
 Measure = Callable[[Core, Options], list[MeasureRow]]
 MEASURES: dict[str, Measure] = {
     "names": names,
@@ -165,6 +166,21 @@ def table(report: Report | None) -> str:
         if report is not None and name in report.results and report.results[name].rows:
             lines += ["", f"![{name}]({figure_path(Path('figures'), name)})"]
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
+
+
+def with_temperatures(card: str, report: Report | None) -> str:
+    """A model card whose line of temperatures is that of the report's calibration, if it has any.
+
+    The line stands between two marks; a card without them stays as it is.
+    """
+    begin, end = CARD_MARKS
+    before, found, rest = card.partition(begin)
+    after = rest.partition(end)[2]
+    rows = report.results["calibration"].rows if report and "calibration" in report.results else ()
+    if not found or not rows:
+        return card
+    fitted = ", ".join(f"{r.name.split()[0]} {number(r.guard['temperature'])}" for r in rows)
+    return f"{before}{begin}\n{fitted}.\n{end}{after}"
 
 
 def _line(row: MeasureRow) -> str:

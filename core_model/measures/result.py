@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Statistic = Callable[[Ints], float]
+Point = tuple[float, float, float]
 RESAMPLES = 1000
 
 
@@ -43,7 +44,8 @@ class MeasureRow:
     """One figure: value, bootstrap 95% interval (None where it has none), and what to read it by.
 
     guard: figures that would show that the value was bought at another's expense. baselines: the
-    same figure for other models on the same items. n: items measured.
+    same figure for other models on the same items. n: items measured. curve: points (x, y, share
+    of the items) of a figure that is drawn beside it.
     """
 
     name: str
@@ -56,6 +58,7 @@ class MeasureRow:
     baselines: Mapping[str, float] = field(default_factory=dict)
     floor: Goal | None = None
     aim: Goal | None = None
+    curve: tuple[Point, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the JSON file."""
@@ -65,7 +68,8 @@ class MeasureRow:
     def from_json(cls, stored: Mapping[str, Any]) -> MeasureRow:
         """The row that `to_json` wrote."""
         goals = {k: Goal(**stored[k]) if stored[k] else None for k in ("floor", "aim")}
-        return cls(**{**stored, **goals})
+        curve = tuple((x, y, share) for x, y, share in stored.get("curve", ()))
+        return cls(**{**stored, **goals, "curve": curve})
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +179,19 @@ def f1(predicted: NDArray[np.bool_], positive: NDArray[np.bool_]) -> float:
 
 def ece(confidence: Floats, correct: NDArray[np.bool_], bins: int = 15) -> float:
     """Expected calibration error, Σ_b n_b/n |accuracy_b - mean confidence_b|, equal-mass bins."""
+    points = reliability(confidence, correct, bins)
+    return float(sum(share * abs(right - said) for said, right, share in points))
+
+
+def reliability(
+    confidence: Floats, correct: NDArray[np.bool_], bins: int = 15
+) -> tuple[Point, ...]:
+    """(mean confidence, accuracy, share of the items) of each of the bins of equal mass."""
     order = np.argsort(confidence, kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)]
-    gaps = [len(b) * abs(correct[b].mean() - confidence[b].mean()) for b in parts]
-    return float(sum(gaps) / len(confidence))
+    return tuple(
+        (float(confidence[b].mean()), float(correct[b].mean()), len(b) / len(order)) for b in parts
+    )
 
 
 def fpr_at_recall(scores: Floats, positive: NDArray[np.bool_], recall: float = 0.95) -> float:
