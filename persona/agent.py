@@ -25,6 +25,7 @@ from persona import goals as goal_set
 from persona import script
 from persona.events import (
     ActionChosen,
+    Confidence,
     Event,
     Exchange,
     NumbersChecked,
@@ -41,7 +42,7 @@ from persona.grammar import REPLY, CallGrammar, chat_corpora, pieces_of
 from persona.phrasings.calls import Call
 from persona.turn import clean_question
 from tools import safety
-from tools.registry import TOOLS, Context, run
+from tools.registry import TOOLS, Context, ToolResult, run
 
 TEMPERATURE = 0.3
 MAX_REPLY_TOKENS = 160
@@ -117,19 +118,23 @@ class _Turn:
         yield ActionChosen(self.id, pieces[0], probabilities)
         call = grammar.call(pieces)
         summary: str | None = None
+        confidence: Confidence | None = None
         if call is not None:
-            summary = yield from self._call(call)
+            result, summary = yield from self._call(call)
+            confidence = Confidence.of(self.id, result)
             known = known + script.called(pieces, summary)
         allowed = _numbers(summary, call)
         for delta in self._written(known, allowed, self.agent.goals):
             self.text += delta
             yield ReplyDelta(self.id, delta)
         yield self._checked(allowed)
+        if confidence is not None:
+            yield confidence
         yield from self._judge(question, known, allowed)
         yield Reply(self.id, self.text, self.calls, self.verdict)
 
-    def _call(self, call: Call) -> Generator[Event, None, str]:
-        """Run a tool; returns its summary, or the error that stands for it."""
+    def _call(self, call: Call) -> Generator[Event, None, tuple[ToolResult | None, str]]:
+        """Run a tool; returns its result and summary, or the error that stands for that."""
         arguments, tool = call.arguments(), TOOLS[call.tool]
         result, error, query = None, None, ""
         try:
@@ -145,7 +150,7 @@ class _Turn:
             except CandorError as failure:
                 error = failure.message
         yield ToolFinished(self.id, "1", result, error)
-        return result.summary if result is not None else f"error: {error}"
+        return result, result.summary if result is not None else f"error: {error}"
 
     def _decode_call(
         self, known: tuple[Binding, ...], grammar: CallGrammar

@@ -1,15 +1,16 @@
 """One turn of the conversation as a stream of frozen events; every front end consumes these.
 
 The order within a turn: TurnStarted, ActionChosen, then for each tool call ToolStarted and
-ToolFinished, then ReplyDelta…, NumbersChecked, SafetyVerdict, and last Reply, or TurnFailed in
-place of Reply where the turn could not be finished. A verdict that blocks withdraws what was
-written; numbers and safety of the text in its place are checked again before it stands in Reply.
-Each event has its turn's id, so a front end can drop what arrives late from a turn that was
-stopped.
+ToolFinished, then ReplyDelta…, NumbersChecked, Confidence where a fact was inferred, SafetyVerdict,
+and last Reply, or TurnFailed in place of Reply where the turn could not be finished. A verdict that
+blocks withdraws what was written; numbers and safety of the text in its place are checked again
+before it stands in Reply. Each event has its turn's id, so a front end can drop what arrives late
+from a turn that was stopped.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -81,6 +82,30 @@ class NumbersChecked(Event):
 
     allowed: tuple[str, ...]
     stray: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence(Event):
+    """How sure the fact is that a reply rests on: its most probable answer, over all it could be.
+
+    entropy_nats: the semantic entropy, exact, since every answer that could be given is one value
+    and all are enumerated; most_nats: that of knowing nothing, log n.
+    """
+
+    answer: str
+    probability: float
+    entropy_nats: float
+    most_nats: float
+
+    @classmethod
+    def of(cls, turn_id: str, result: ToolResult | None) -> Confidence | None:
+        """The confidence of an inferred value; None where a result states no such fact."""
+        found = result.distribution if result is not None and result.tool == "infer" else None
+        if found is None or not found.answers:
+            return None
+        first = found.answers[0]
+        most = math.log(max(len(found.answers), 1))
+        return cls(turn_id, first.value, first.probability, found.entropy_nats, most)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from core_model.errors import CandorError
 from persona.events import (
+    Confidence,
     Event,
     Exchange,
     NumbersChecked,
@@ -67,6 +68,11 @@ class Turn:
     failure: str | None = None
     state: State = "waiting"
     reply_id: str | None = None
+
+    @property
+    def confidence(self) -> Confidence | None:
+        """How sure the fact is that the reply rests on, if it rests on one."""
+        return Confidence.of(self.id, self.calls[-1].result) if self.calls else None
 
     @property
     def over(self) -> bool:

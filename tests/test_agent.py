@@ -19,6 +19,7 @@ from core_model.planning import Conditional
 from persona.agent import REFUSAL, Agent, _numbers, _said
 from persona.events import (
     ActionChosen,
+    Confidence,
     Event,
     Exchange,
     NumbersChecked,
@@ -42,6 +43,8 @@ PROBABILITY = ("probability", "names", "name", "Jennifer", "year", "1985", "sex"
 
 
 def calls(question: str) -> tuple[str, ...]:
+    if "boy or girl" in question:
+        return ("infer", "names", "sex", "Leslie")
     if "Jennifer" in question:
         return PROBABILITY
     if "diverse" in question:
@@ -62,6 +65,29 @@ def core() -> Iterator[toy.ScriptedCore]:
 def turn(core: toy.ScriptedCore, question: str, **kept: object) -> list[Event]:
     history = kept.get("history", [])
     return list(Agent(core).turn(history, question, threading.Event()))  # type: ignore[arg-type]
+
+
+def test_a_reply_on_an_inferred_fact_says_how_sure_that_is(core: toy.ScriptedCore) -> None:
+    """Toy names: the entropy of p(sex | Leslie) by hand, over the two values there are."""
+    events = turn(core, "Leslie: boy or girl?")
+    kinds = [type(e) for e in events if not isinstance(e, ReplyDelta)]
+    assert kinds == [
+        TurnStarted, ActionChosen, ToolStarted, ToolFinished, NumbersChecked, Confidence,
+        SafetyVerdict, Reply,
+    ]  # fmt: skip
+    said = next(e for e in events if isinstance(e, Confidence))
+    sex = Conditional("names", "sex", (Binding("name", "Leslie"),))
+    births = {s: core.log_prob_of(sex, [s])[0] for s in ("female", "male")}
+    p = np.exp(list(births.values()))
+    assert said.answer == max(births, key=births.__getitem__)
+    assert said.probability == pytest.approx(p.max())
+    assert said.entropy_nats == pytest.approx(-(p[p > 0] * np.log(p[p > 0])).sum())
+    assert said.most_nats == pytest.approx(np.log(2))
+    assert said.to_json()["type"] == "confidence"
+    folded = Turn("t", "q")
+    for event in events:
+        folded = folded.after(event)
+    assert folded.confidence == replace(said, turn_id="t")
 
 
 def test_events_come_in_their_order(core: toy.ScriptedCore) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import re
 import shlex
 import subprocess
 import sys
@@ -18,14 +20,22 @@ import pytest
 from core_model.config import Settings
 from core_model.core import Core
 from core_model.errors import CandorError, WeightsError
-from persona.events import Event, Reply, ReplyDelta, SafetyVerdict, TurnFailed, TurnStarted
+from persona.events import (
+    Confidence,
+    Event,
+    Reply,
+    ReplyDelta,
+    SafetyVerdict,
+    TurnFailed,
+    TurnStarted,
+)
 from persona.goals import DEFAULT_GOALS, GOALS
 from persona.history import History
 from persona.turn import Turn
 from tests import recorded, toy
 from tests.fake_agent import FakeAgent, echoes, says
 from tools import TOOLS
-from tui import cli, plain, queries
+from tui import cli, plain, queries, render
 from tui.session import AgentFactory, Chat, Progress
 
 
@@ -353,6 +363,12 @@ def test_plain_and_json_tell_the_same_stream() -> None:
         assert call.query in said
     for answer in found[3]["result"]["distribution"]["answers"][:6]:
         assert answer["value"] in said
+
+
+@pytest.mark.parametrize(("p", "word"), [(0.95, "sure"), (0.6, "likely"), (0.3, "unsure")])
+def test_how_sure_a_fact_is_stands_in_words_and_numbers(p: float, word: str) -> None:
+    line = render.plain([render.confidence_line(Confidence("t", "a\nb", p, 0.5, 2 * math.log(2)))])
+    assert re.fullmatch(rf"[·?] {word}: a b {p:.0%} · entropy 0.72 of 2.00 bits", line)
 
 
 def test_what_is_blocked_is_never_printed() -> None:

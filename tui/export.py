@@ -9,7 +9,7 @@ from pathlib import Path
 
 from core_model.errors import StorageError
 from persona.turn import Turn
-from tui.render import card_body, card_title, plain, printable, verdict_line
+from tui.render import card_body, card_title, confidence_line, plain, printable, verdict_line
 
 WIDTH = 88
 
@@ -28,6 +28,8 @@ def to_markdown(title: str, turns: Sequence[Turn]) -> str:
             parts.append("*Stopped.*")
         if turn.failure:
             parts.append(f"*{printable(turn.failure)}*")
+        if turn.confidence:
+            parts.append(f"*{plain([confidence_line(turn.confidence)])}*")
         if turn.verdict:
             parts.append(f"*{plain([verdict_line(turn.verdict)])}*")
     return "\n\n".join(parts) + "\n"

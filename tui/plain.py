@@ -18,7 +18,16 @@ from persona.events import (
 from persona.goals import GOALS, parse_goals
 from persona.turn import Turn
 from tui import actions, export
-from tui.render import card_body, card_title, one_line, plain, printable, stray_line, verdict_line
+from tui.render import (
+    card_body,
+    card_title,
+    confidence_line,
+    one_line,
+    plain,
+    printable,
+    stray_line,
+    verdict_line,
+)
 from tui.session import AgentFactory, Chat
 
 if TYPE_CHECKING:
@@ -57,6 +66,8 @@ def _ending(turn: Turn) -> str:
         lines.append("■ stopped")
     if turn.stray:
         lines.append(plain([stray_line(turn.stray)]))
+    if turn.confidence is not None:
+        lines.append(plain([confidence_line(turn.confidence)]))
     if turn.verdict is not None:
         lines.append(plain([verdict_line(turn.verdict)]))
     return "\n" + "\n".join(lines) + "\n"

@@ -16,7 +16,7 @@ from typing import Literal
 from rich.cells import cell_len, set_cell_size
 
 from core_model.core import Distribution, Estimate
-from persona.events import SafetyVerdict
+from persona.events import Confidence, SafetyVerdict
 from persona.turn import CONTROLS, Call, readable
 from tools.registry import ToolResult
 from tools.summaries import in_bits, percent
@@ -24,6 +24,8 @@ from tools.summaries import in_bits, percent
 Role = Literal["text", "name", "query", "muted", "label", "bar", "mark", "number", "bad", "good"]
 Detail = Literal["closed", "open", "full"]
 
+SURE = ((0.9, "sure"), (0.5, "likely"))
+"""Least probability of the answer that each word stands for."""
 BAR, HALF_BAR = "━", "╸"
 MARK = "┃"
 OTHERS = "all others"
@@ -301,6 +303,16 @@ def verdict_line(verdict: SafetyVerdict) -> Line:
     blocked = (Span("  ✗ first answer withheld", "bad"),) if verdict.blocked else ()
     sign = Span("✓ ", "good") if verdict.safe >= 0.5 else Span("! ", "bad")
     return (sign, Span(numbers, "muted"), *blocked)
+
+
+def confidence_line(confidence: Confidence) -> Line:
+    """`likely: Abraham Lincoln 83% · entropy 0.42 of 5.46 bits`: what a reply's fact is worth."""
+    p = confidence.probability
+    word = next((name for least, name in SURE if p >= least), "unsure")
+    bits, most = (n / NATS_PER_BIT for n in (confidence.entropy_nats, confidence.most_nats))
+    said = f"{one_line(confidence.answer, LONG_ANSWER)} {percent(p)} · entropy {bits:.2f} of "
+    sign = Span("? ", "bad") if word == "unsure" else Span("· ", "muted")
+    return (sign, Span(f"{word}: {said}{most:.2f} bits", "muted"))
 
 
 def stray_line(stray: Sequence[str]) -> Line:

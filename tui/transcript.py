@@ -30,6 +30,7 @@ from tui.render import (
     Span,
     card_body,
     card_title,
+    confidence_line,
     has_more,
     one_line,
     printable,
@@ -221,6 +222,8 @@ class TurnView(Vertical):
             lines.append(_note("■ ", said))
         if turn.stray:
             lines.append(stray_line(turn.stray))
+        if turn.confidence is not None and (turn.over or turn.reply):
+            lines.append(confidence_line(turn.confidence))
         if turn.verdict is not None and (turn.over or turn.reply):
             lines.append(verdict_line(turn.verdict))
         return content(lines)
