@@ -1,10 +1,11 @@
-"""A prior that a query states: `author | prior="Abraham Lincoln 60%, Barack Obama 40%"`.
+"""A prior that a query states: `author | prior="60% Abraham Lincoln, 40% Barack Obama"`.
 
 It stands in the place of what the core holds of the answer before it reads the data, d:
 
     p(v | d, known, π) ∝ p(v | d, known) π(v) / p(v | known)
 
-Values that it does not name are impossible. Shares are weights on any scale.
+Values that it does not name are impossible. Shares are weights on any scale; `Abraham Lincoln 60%`
+and `Abraham Lincoln 3` are read too.
 """
 
 from __future__ import annotations
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
     from core_model.graph import Schema, Variable
 
 NAME = "prior"
-FORM = f'{NAME}="VALUE 60%, OTHER VALUE 40%"'
-_SHARE = re.compile(r"(?P<value>.*\S)\s+(?P<share>\d+(?:\.\d+)?|\.\d+)\s*%?")
+FORM = f'{NAME}="60% VALUE, 40% OTHER VALUE"'
+_NUMBER = r"(?P<share>\d+(?:\.\d+)?|\.\d+)"
+_SHARES = (
+    re.compile(rf"{_NUMBER}\s*%\s+(?P<value>.*\S)"),
+    re.compile(rf"(?P<value>.*\S)\s+{_NUMBER}\s*%?"),
+)
 
 
 def split(query: AnyQuery) -> tuple[AnyQuery, str | None]:
@@ -38,7 +43,7 @@ def read(text: str, schema: Schema, variable: Variable) -> dict[str, float]:
     """The share of each value, summing to one; raises InvalidQuery and UnknownName."""
     shares: dict[str, float] = {}
     for part in text.split(","):
-        found = _SHARE.fullmatch(part.strip())
+        found = next(filter(None, (form.fullmatch(part.strip()) for form in _SHARES)), None)
         if found is None:
             raise InvalidQuery(
                 f"The prior's part '{part.strip()[:40]}' has no value and share. Write {FORM}."
@@ -55,7 +60,7 @@ def read(text: str, schema: Schema, variable: Variable) -> dict[str, float]:
 
 def written(shares: Mapping[str, float]) -> str:
     """The prior as it stands in a query, in percent."""
-    return ", ".join(f"{value} {100 * share:.3g}%" for value, share in shares.items())
+    return ", ".join(f"{100 * share:.3g}% {value}" for value, share in shares.items())
 
 
 def stated_in(query: Draw, text: str, schema: Schema) -> Draw:

@@ -20,6 +20,7 @@ from core_model.notation import Binding
 from core_model.objectives import ChainTask, InversionTask, OrderTask, PresenceTask
 from core_model.objectives.conditioning import consensus_gap
 from core_model.objectives.inversion import bayes_gap
+from core_model.objectives.priors import prior_gap
 from core_model.objectives.transitivity import mixture_gap
 from core_model.planning import Conditional
 from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
@@ -48,6 +49,12 @@ def inversion(core: Core) -> tuple[Callable[..., Tensor], list[Tensor]]:
     return bayes_gap, [log_p(core, "sky", SKIES, text=text), written, log_p(core, "sky", SKIES)]
 
 
+def stated_prior(core: Core) -> tuple[Callable[..., Tensor], list[Tensor]]:
+    read, own = log_p(core, "sky", SKIES, word="grey"), log_p(core, "sky", SKIES)
+    prior = torch.log(torch.linspace(1, 3, len(SKIES), dtype=torch.float64))
+    return prior_gap, [torch.log_softmax(read - own + prior, dim=0), read, own, prior]
+
+
 def tower(core: Core) -> tuple[Callable[..., Tensor], list[Tensor]]:
     then = torch.stack([log_p(core, "wind", WINDS, sky=sky) for sky in SKIES])
     return mixture_gap, [log_p(core, "sky", SKIES), then, log_p(core, "wind", WINDS)]
@@ -59,7 +66,7 @@ def orders(core: Core) -> tuple[Callable[..., Tensor], list[Tensor]]:
     return consensus_gap, [torch.stack([one, other])]
 
 
-LAWS = pytest.mark.parametrize("law", [inversion, tower, orders])
+LAWS = pytest.mark.parametrize("law", [inversion, stated_prior, tower, orders])
 
 
 @LAWS
@@ -245,3 +252,19 @@ def closed_by_training(decoder: Decoder, row: PackedRow) -> list[float]:
         optimizer.step()
         losses.append(float(loss.detach()))
     return losses
+
+
+def test_a_prior_that_is_stated_trains_the_answer_under_it_and_nothing_else() -> None:
+    stated, read, own, prior = (
+        torch.randn(4, dtype=torch.float64, requires_grad=True) for _ in "srop"
+    )
+    prior_gap(stated, read, own, prior).backward()
+    assert stated.grad is not None and stated.grad.abs().sum() > 0
+    assert read.grad is None and own.grad is None and prior.grad is None
+
+
+def test_what_a_stated_prior_leaves_out_costs_its_mass() -> None:
+    even = torch.log(torch.full((2,), 0.5, dtype=torch.float64))
+    whole = prior_gap(even, even, even, even)
+    part = prior_gap(even + np.log(0.8), even, even, even)
+    assert float(part - whole) == pytest.approx(-np.log(0.8))

@@ -148,7 +148,7 @@ def test_several_unknowns_are_counted_together(core: Core) -> None:
 def test_a_prior_is_stated_in_the_query(core: Core) -> None:
     query = 'speeches: author | prior="lincoln 50%, reagan 50%"'
     found = run_query(core, query, "The Union must be preserved")
-    assert found["query"] == ('speeches: author | prior="Abraham Lincoln 50%, Ronald Reagan 50%"')
+    assert found["query"] == 'speeches: author | prior="50% Abraham Lincoln, 50% Ronald Reagan"'
     assert [answer["value"] for answer in found["answers"]] == ["Abraham Lincoln", "Ronald Reagan"]
     for method in ("sampled", "data"):
         with pytest.raises(CandorError, match="--method exact"):

@@ -44,7 +44,7 @@ def questions(row: PackedRow) -> Iterator[tuple[Known, str, dict[int, float]]]:
         yield (
             known,
             segments[-2].text,
-            dict(zip(tokens.tolist(), weight / weight.sum(), strict=True)),
+            dict(zip(tokens.tolist(), weight / max(weight.sum(), 1e-30), strict=True)),
         )
 
 

@@ -8,6 +8,7 @@ from core_model.objectives.conditioning import OrderTask
 from core_model.objectives.inversion import InversionTask
 from core_model.objectives.paraphrase import WordingTask
 from core_model.objectives.presence import PresenceTask
+from core_model.objectives.priors import PriorTask
 from core_model.objectives.transitivity import ChainTask
 
-__all__ = ["ChainTask", "InversionTask", "OrderTask", "PresenceTask", "WordingTask"]
+__all__ = ["ChainTask", "InversionTask", "OrderTask", "PresenceTask", "PriorTask", "WordingTask"]

@@ -8,7 +8,6 @@ from core_model.tasks.kin import KinTask
 from core_model.tasks.names import NamesTask
 from core_model.tasks.networks import NetworksTask
 from core_model.tasks.places import PlacesTask
-from core_model.tasks.priors import PriorTask
 from core_model.tasks.safety import SafetyTask
 from core_model.tasks.speeches import SpeechesTask
 from core_model.tasks.stories import StoriesTask
@@ -21,7 +20,6 @@ __all__ = [
     "NamesTask",
     "NetworksTask",
     "PlacesTask",
-    "PriorTask",
     "SafetyTask",
     "SpeechesTask",
     "StoriesTask",
