@@ -7,8 +7,8 @@ two terms normalised over them; the last is what it gives to values that π leav
 q(a), with no prior in the query, are the target and are not trained by it.
 
 The true label alone would teach the same law, since priors and labels can be drawn to come together
-as Bayes asks; a run of 580 steps with that left the odds moving in a random direction. The share stands
-before its value for the same reason: what is read first can steer how the value is read.
+as Bayes asks; a run of 580 steps with that left the odds moving in a random direction. The share
+stands before its value for the same reason: what is read first can steer how the value is read.
 """
 
 from __future__ import annotations
