@@ -186,7 +186,7 @@ def _run(
         return measure(report, names, load_embedded(settings), how, finished)
     names = [name for name in names if name not in ONLY_RELEASE]
     if options.beside == "words":
-        core: Core = base_in_words(settings)
+        core: Core = base_in_words(settings)[0]
         return beside(report, names, core, core.name, how, finished)
     column, _, folder = options.beside.partition("=")
     if not folder:

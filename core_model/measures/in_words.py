@@ -7,14 +7,18 @@ assistant's whole reply, so every measure runs on it unchanged.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from core_model import wordings
 from core_model.config import Settings
-from core_model.core import Core
 from core_model.corpora import schema
 from core_model.graph import Schema
 from core_model.notation import Draw, Step, parse
 from core_model.planning import Conditional
 from core_model.wire import Wire
+
+if TYPE_CHECKING:
+    from core_model.torch_core import TorchCore
 
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 """What the base's own chat template says where nothing else is said."""
@@ -25,9 +29,13 @@ class InWordsWire(Wire):
     """Writes a conditional as a chat: prompts in words, answers as bare replies."""
 
     def prompt(self, conditional: Conditional) -> list[int]:
+        return self.chat(in_words(conditional))
+
+    def chat(self, question: str) -> list[int]:
+        """The tokens of a conversation that a question opens, up to its reply."""
         start, end = self.tokenizer.special["<|im_start|>"], self.tokenizer.special["<|im_end|>"]
         tokens: list[int] = []
-        for role, text in (("system", SYSTEM), ("user", in_words(conditional))):
+        for role, text in (("system", SYSTEM), ("user", question)):
             tokens += [start, *self.tokenizer.encode(f"{role}\n{text}"), end]
             tokens += self.tokenizer.encode("\n")
         return [*tokens, start, *self.tokenizer.encode("assistant\n")]
@@ -87,8 +95,8 @@ def _named(corpus: Schema, name: str) -> str:
     return name.replace("_", " ") + (f" ({doc})" if doc else "")
 
 
-def base_in_words(settings: Settings) -> Core:
-    """The base without an adapter, asked in words; raises WeightsError."""
+def base_in_words(settings: Settings) -> tuple[TorchCore, InWordsWire]:
+    """The base without an adapter, asked in words, and its wire; raises WeightsError."""
     from safetensors.torch import load_file
 
     from core_model.base import resolve_base
@@ -100,4 +108,5 @@ def base_in_words(settings: Settings) -> Core:
     base = resolve_base(settings.base, settings.cache_dir)
     shape = DecoderShape.read(base.config)
     decoder = Decoder(shape, load_file(base.weights), compute_dtype())
-    return TorchCore(decoder.eval(), InWordsWire(Tokenizer(base.tokenizer)), name="base in words")
+    wire = InWordsWire(Tokenizer(base.tokenizer))
+    return TorchCore(decoder.eval(), wire, name="base in words"), wire
