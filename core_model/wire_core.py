@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from core_model import corpora, notation
+from core_model import corpora, notation, wordings
 from core_model.core import (
     Answer,
     Check,
@@ -172,7 +172,7 @@ class WireCore(Core):
                 shown = text
 
     def _refuse_unlearnt(self, conditional: Conditional) -> None:
-        """Raises UnknownName for a variable that came later than what this core was trained on."""
+        """Raises UnknownName for a variable, or for words, that this core was not trained on."""
         if self._learnt is None or conditional.corpus not in corpora.known():
             return
         corpus = schema(conditional.corpus)
@@ -184,6 +184,13 @@ class WireCore(Core):
                     f"This core has not learnt '{variable.name}' of {conditional.corpus}. "
                     "Train it with scripts/train."
                 )
+        if wordings.relation_of(conditional.corpus, conditional.variable) and not self.has_learnt(
+            wordings.LEARNT
+        ):
+            raise UnknownName(
+                f"This core has not learnt questions in words. Ask for '{asked}' by its name, or "
+                "without --method asked."
+            )
 
     def _corpora(self) -> list[str]:
         return [name for name in self._learnt or () if name in corpora.known()]

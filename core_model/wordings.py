@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+LEARNT = "in-words"
+"""Stands among what an adapter has learnt where questions can be put so."""
 HELD_OUT = 8
 """Wordings of each relation that training never sees."""
 

@@ -182,3 +182,12 @@ def test_items_are_held_out_where_there_are_held_out_ones() -> None:
     known = measure._given("places", "country", rng)[0]
     assert known.variable != "country"
     assert isinstance(known, Binding)
+
+
+def test_a_core_that_has_not_learnt_words_says_what_to_ask() -> None:
+    asked = Conditional("speeches", "who wrote this?", (Binding("text", "We the people"),))
+    core = tiny.TorchCore(tiny.decoder(), tiny.wire(), learnt=["speeches"])
+    with pytest.raises(UnknownName, match=r"questions in words\. Ask for 'author' by its name"):
+        core.distribution_of(asked)
+    knowing = tiny.TorchCore(tiny.decoder(), tiny.wire(), learnt=["speeches", *WordingTask.corpora])
+    assert knowing.distribution_of(asked).answers

@@ -43,7 +43,7 @@ class WordingTask:
     Raises CandorError for a corpus without wordings.
     """
 
-    corpora: tuple[str, ...] = ()
+    corpora: tuple[str, ...] = (wordings.LEARNT,)
 
     def __init__(
         self, wire: Wire, names: Sequence[str] = ("names", "speeches", "places", "kin")
