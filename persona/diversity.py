@@ -14,15 +14,13 @@ from tqdm import tqdm
 
 from core_model import corpora
 from core_model.config import Settings
-from core_model.core import Core, unchecked
+from core_model.core import Core
 from core_model.corpora.names import Names
 from core_model.errors import CandorError
-from core_model.measures.in_words import InWordsWire, base_in_words
 from core_model.measures.result import Goal, MeasureRow, Options, mean_of, measured
-from core_model.prefix_tree import PrefixTree
-from core_model.torch_core import TorchCore
 from persona.agent import Agent
 from persona.events import Reply, TurnFailed
+from persona.rivals import Base
 
 DRAWS, QUICK_DRAWS = 20, 4
 OF_NAMES = (
@@ -47,29 +45,6 @@ class Rival(Protocol):
     def surprise(self, question: str, reply: str) -> float:
         """-log p(reply | question), nats per token."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """The instruct base in its own chat format, at temperature 1."""
-
-    core: TorchCore
-    wire: InWordsWire
-
-    @classmethod
-    def load(cls, settings: Settings) -> Base:
-        """Raises WeightsError."""
-        core, wire = base_in_words(settings)
-        return cls(core, wire)
-
-    def replies(self, question: str, n: int, rng: np.random.Generator) -> list[str]:
-        rows = self.core.draw(self.wire.chat(question), n, rng, unchecked)
-        return [self.wire.tokenizer.decode_value(row) for row in rows]
-
-    def surprise(self, question: str, reply: str) -> float:
-        tokens = self.wire.answer(reply)
-        scored = self.core.score(self.wire.chat(question), PrefixTree.build([tokens]))
-        return -float(scored[0]) / len(tokens)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ GOALS: dict[str, Goal] = {
         Goal("brief", "brief", "Answers in one short sentence."),
     )
 }
+RIVALS: dict[str, str] = {"base": "the instruct base as it ships"}
+"""Agents that have no goals and are put beside the persona, by name, and what each is."""
 DEFAULT_GOALS: tuple[str, ...] = ("honest", "helpful", "harmless", "calibrated")
 
 

@@ -3,7 +3,8 @@
 Storage: one SQLite file, written through SQLAlchemy, in which nothing is ever changed or removed.
 A `conversation` has a tree of `message` rows: a question (role `user`) whose parent is the reply
 it follows, and the reply (`assistant`) that answers it, with the `failure` that cut it short if
-any. Asking again adds a sibling; reading takes the newest branch. What answered a reply hangs on
+any. What another agent replied beside it has the role `rival:` and that agent's name. Asking again
+adds a sibling; reading takes the newest branch. What answered a reply hangs on
 it: its `tool_call` rows with arguments, notation, whole result and seed, and one `verdict`. A
 question row carries the goals and the seed in force, so any turn can be run again. Ids are made
 here, in time order, before a row is written; so rows that the disk refuses wait in memory, in
@@ -17,7 +18,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from sqlalchemy.pool import NullPool
 
 from core_model.errors import StorageError
 from persona.tables import (
+    RIVAL,
     Row,
     call_row,
     conversation,
@@ -43,7 +45,7 @@ from persona.tables import (
 )
 from persona.turn import Turn, readable
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 BUSY_SECONDS = 5.0
 
 
@@ -182,8 +184,9 @@ class History:
 
     def answer(self, conversation_id: str, turn: Turn) -> str:
         """Save what answered a question, in one transaction; returns the reply's id."""
+        role = f"{RIVAL}{turn.agent}" if turn.agent else "assistant"
         row = {
-            **message_row(conversation_id, turn.id, "assistant", turn.reply),
+            **message_row(conversation_id, turn.id, role, turn.reply),
             "stopped": turn.state == "stopped",
             "stray": list(turn.stray),
             "failure": readable(turn.failure or "") if turn.state == "failed" else None,
@@ -285,17 +288,22 @@ class History:
         verdicts = {
             row["message_id"]: row for row in self._rows(verdict, verdict.c.message_id.in_(mine))
         }
-        answers = {
-            row["parent_id"]: row for _, row in sorted(messages.items()) if row["role"] != "user"
-        }
+        written = [row for _, row in sorted(messages.items()) if row["role"] != "user"]
+        rivals = {row["parent_id"]: row for row in written if row["role"].startswith(RIVAL)}
+        answers = {r["parent_id"]: r for r in written if not r["role"].startswith(RIVAL)}
+
+        def told(question: dict[str, Any], answer: dict[str, Any] | None) -> Turn:
+            key = answer["id"] if answer else ""
+            return turn_of(question, answer, calls.get(key, []), verdicts.get(key))
+
         turns: list[Turn] = []
         at: str | None = max(messages, default=None)
         while at is not None and at in messages:
             row = messages[at]
             if row["role"] == "user":
-                answer = answers.get(at)
-                reply_id = answer["id"] if answer else ""
-                turns.append(turn_of(row, answer, calls.get(reply_id, []), verdicts.get(reply_id)))
+                turn = told(row, answers.get(at))
+                rival = told(row, rivals[at]) if at in rivals else None
+                turns.append(replace(turn, rival=rival))
             at = row["parent_id"]
         return tuple(reversed(turns))
 

@@ -118,6 +118,10 @@ def call_row(message_id: str, position: int, call: Call) -> dict[str, Any]:
     }
 
 
+RIVAL = "rival:"
+"""Before the agent's name in the role of a message that a rival wrote."""
+
+
 def turn_of(
     question: Mapping[str, Any],
     answer: Mapping[str, Any] | None,
@@ -125,12 +129,14 @@ def turn_of(
     judged: Mapping[str, Any] | None,
 ) -> Turn:
     """A turn from its rows; a question that never got an answer counts as stopped."""
+    role = answer["role"] if answer is not None else ""
     turn = Turn(
         id=question["id"],
         question=question["text"],
         goals=tuple(question["goals"] or ()),
         seed=question["seed"] or 0,
         state="stopped",
+        agent=role.removeprefix(RIVAL) if role.startswith(RIVAL) else "",
     )
     if answer is None:
         return turn

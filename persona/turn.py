@@ -55,7 +55,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A question and all that answered it; `id` is that of the stored question."""
+    """A question and all that answered it; `id` is that of the stored question.
+
+    rival: the same question's turn of another agent, whose name is its `agent`; the persona's own
+    has none.
+    """
 
     id: str
     question: str
@@ -68,6 +72,8 @@ class Turn:
     failure: str | None = None
     state: State = "waiting"
     reply_id: str | None = None
+    agent: str = ""
+    rival: Turn | None = None
 
     @property
     def confidence(self) -> Confidence | None:
@@ -109,6 +115,12 @@ class Turn:
             case TurnFailed():
                 return replace(self._cut_short(), failure=event.message, state="failed")
         return self
+
+    def updated(self, turn: Turn) -> Turn:
+        """This turn with one of its two sides as it stands now: its own, or its rival's."""
+        if turn.agent:
+            return replace(self, rival=turn)
+        return replace(turn, rival=self.rival)
 
     def stop(self) -> Turn:
         """The turn cut short by its user: what was written stays."""

@@ -66,7 +66,9 @@ class FakeAgent:
         progress("weights", 0.5)
         progress("weights", 1.0)
 
-        def make(goals: tuple[str, ...], seed: int) -> FakeAgent:
+        def make(goals: tuple[str, ...], seed: int, agent: str) -> FakeAgent:
+            if agent:
+                return FakeAgent(says(f"The {agent} has no tool."))
             self.made.append((goals, seed))
             return self
 

@@ -125,4 +125,4 @@ class Recorded:
 def load(progress: Progress) -> AgentFactory:
     """A loader that has nothing to load."""
     progress("recording", 1.0)
-    return lambda goals, seed: Recorded()
+    return lambda goals, seed, agent: Recorded()

@@ -371,6 +371,23 @@ def test_how_sure_a_fact_is_stands_in_words_and_numbers(p: float, word: str) -> 
     assert re.fullmatch(rf"[·?] {word}: a b {p:.0%} · entropy 0.72 of 2.00 bits", line)
 
 
+def test_a_rival_answers_in_plain_text_and_beside_the_persona(
+    program: FakeProgram, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert cli.run(["ask", "--agent", "base", "hello"], program) == 0
+    assert "The base has no tool." in capsys.readouterr().out
+    out: list[str] = []
+    lines = iter(["/compare", "/compare hello", "/quit"])
+    chat = Chat(History(tmp_path / "h.db"), DEFAULT_GOALS)
+    agents = FakeAgent(echoes).load(lambda what, part: None)
+    plain.PlainChat(chat, agents, lambda prompt: next(lines), out.append, str).run()
+    text = "".join(out)
+    assert "Nothing has been asked yet" in text
+    assert text.index("You said: hello") < text.index("[the instruct base")
+    assert chat.turns[-1].rival is not None
+    assert chat.turns[-1].rival.reply == "The base has no tool."
+
+
 def test_what_is_blocked_is_never_printed() -> None:
     out: list[str] = []
     blocked = SafetyVerdict("t", 0.01, 0.0, 0.9, True)

@@ -356,6 +356,23 @@ def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> No
     assert (tmp_path / "history.before-v2.db").exists()
 
 
+def test_a_rival_stands_beside_the_answer_and_is_never_taken_for_it(history: History) -> None:
+    conversation = history.start("q")
+    turn = history.ask(conversation, None, "q", ("honest",), 3)
+    said = turn.after(Reply("t", "mine", (), VERDICT))
+    reply = history.answer(conversation, said)
+    rival = Turn(turn.id, "q", agent="base").after(Reply("t", "its own", (), VERDICT))
+    history.answer(conversation, rival)
+    history.answer(conversation, history.ask(conversation, reply, "more", (), 4).stop())
+    first, second = History(history.path).turns(conversation)
+    assert (first.reply, first.reply_id, first.agent) == ("mine", reply, "")
+    assert first.rival is not None
+    assert (first.rival.agent, first.rival.reply, first.rival.state) == ("base", "its own", "done")
+    assert first.rival.verdict is not None
+    assert (second.question, second.rival) == ("more", None)
+    assert [e.reply for e in exchanges((first, second))] == ["mine"]
+
+
 def test_what_was_written_before_a_failure_is_kept(history: History) -> None:
     conversation = history.start("q")
     turn = history.ask(conversation, None, "q", (), 0)

@@ -30,7 +30,7 @@ from tui.composer import Composer
 from tui.render import card_body, card_title, chart, plain, verdict_line
 from tui.session import AgentFactory, Progress
 from tui.sidebar import Sidebar
-from tui.transcript import WINDOW, ToolCard, Transcript
+from tui.transcript import WINDOW, Side, ToolCard, Transcript, TurnView
 from tui.welcome import QUESTIONS, Welcome
 
 SIZE = (110, 40)
@@ -676,3 +676,52 @@ def test_a_cut_list_shows_a_dash_where_it_does_not_say() -> None:
     assert (rows["Bob"], rows["Cy"]) == (["20%", "0%"], ["–", "90%"])
     # However few rows there are, the model's first answer is one of them.
     assert "Ann" in plain(chart(model, cut, 60, 1))
+
+
+# ---- comparing -------------------------------------------------------------------------------
+
+
+async def test_compare_puts_the_last_question_to_the_base_and_keeps_what_it_says(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, FakeAgent(echoes), size=(140, 40)) as (app, pilot):
+        await ask(pilot, app, "/compare")
+        await wait_until(pilot, lambda: "Nothing has been asked" in shown(app, "#notice"))
+        await ask(pilot, app, "hello")
+        await wait_until(pilot, over(app))
+        assert not app.query_one(TurnView).has_class("-two")
+        await ask(pilot, app, "/compare")
+        await wait_until(pilot, lambda: app.chat.turns[-1].rival and app.chat.turns[-1].rival.over)
+        persona, base = app.query(Side)
+        assert persona.region.y == base.region.y
+        assert persona.region.right <= base.region.x
+        assert "instruct base" in str(base.query_one(".agent", Static).visual)
+        replies = [str(side.query_one(Markdown).source) for side in (persona, base)]
+        assert replies == ["You said: hello", "The base has no tool."]
+        listed = app.chat.history.conversations()[0]
+    async with running(tmp_path) as (app, pilot):
+        app.query_one(Sidebar).post_message(Sidebar.Chosen(listed.id, listed.title))
+        await wait_until(pilot, lambda: len(app.query(Side)) == 2)
+        (turn,) = app.chat.turns
+        assert turn.reply == "You said: hello"
+        assert turn.rival.reply == "The base has no tool."
+        written = export.to_markdown("t", [turn])
+        assert written.index("You said") < written.index("### the instruct base")
+
+
+async def test_compare_with_a_question_asks_both_and_stops_both(tmp_path: Path) -> None:
+    async with running(tmp_path, FakeAgent(echoes), size=(70, 40)) as (app, pilot):
+        await ask(pilot, app, "/compare what is new?")
+        await wait_until(pilot, lambda: app.chat.turns and app.chat.turns[-1].rival)
+        await wait_until(pilot, lambda: app.chat.turns[-1].rival.over)
+        persona, base = app.query(Side)
+        assert persona.region.bottom <= base.region.y  # a narrow terminal stacks them
+    gate = threading.Event()
+    async with running(tmp_path, FakeAgent(echoes, gate=gate, free=2)) as (app, pilot):
+        await ask(pilot, app, "/compare and now?")
+        await wait_until(pilot, lambda: app.query(".reply"))
+        await pilot.press("escape")
+        await wait_until(pilot, lambda: app.chat.turns[-1].rival)
+        gate.set()
+        (turn,) = app.chat.turns
+        assert (turn.state, turn.rival.state, turn.rival.reply) == ("stopped", "stopped", "")

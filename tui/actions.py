@@ -38,6 +38,15 @@ ACTIONS: tuple[Action, ...] = (
         "again", "Ask again", "edit the last question and ask it as a new branch", "ctrl+r", "again"
     ),
     Action(
+        "compare",
+        "Compare",
+        "put a question, or the last one, to the instruct base too",
+        "",
+        "compare",
+        "QUESTION",
+        in_plain=True,
+    ),
+    Action(
         "goals",
         "Goals",
         "what the author of the replies is conditioned on",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from textual import work
 
 from core_model.errors import CandorError
-from persona.goals import parse_goals
+from persona.goals import RIVALS, parse_goals
 from tui.composer import Composer
 from tui.frame import Frame
 from tui.runner import (
@@ -178,7 +178,7 @@ class CandorApp(Frame):
         self._current = turn
         self._keep(turn)
         if view := self.transcript.view_of(turn.id):
-            view.show(turn)
+            await view.show(turn)
         run, cancel = self.runner.begin()
         self.show_state("thinking · esc stops", busy=True)
         self._answer(run, cancel, turn, self.chat.before(turn))
@@ -291,6 +291,18 @@ class CandorApp(Frame):
         self.composer.remember(self.composer.text)
         self.composer.put(question)
         self.composer.focus()
+
+    async def action_compare(self, question: str = "") -> None:
+        """Put a question, or the last one, to the rivals too; their replies stand beside."""
+        if question:
+            await self._ask(question)
+        try:
+            if self.chat is None:
+                raise CandorError("The history is not open yet. Try again in a moment.")
+            self._queue += [self.chat.beside(name) for name in RIVALS]
+        except CandorError as error:
+            self.say(str(error), "bad")
+        await self._start_next()
 
     def action_goals(self, names: str = "") -> None:
         """Change what the replies' author is conditioned on."""

@@ -51,9 +51,13 @@ class Program:
     def load_agents(self, progress: Progress) -> AgentFactory:
         """What makes agents on that core."""
         from persona.agent import Agent
+        from persona.rivals import Rivals
 
         core = self.load_core(progress)
-        return lambda goals, seed: Agent(core, goals, seed)
+        rivals = Rivals(self.settings, core)
+        return lambda goals, seed, name: (
+            rivals.agent(name, seed) if name else Agent(core, goals, seed)
+        )
 
     @property
     def log(self) -> Path:
@@ -153,6 +157,9 @@ def ask(
     goals: Annotated[
         str | None, typer.Option(help="Goals by name, or changes as '+brief -calibrated'.")
     ] = None,
+    agent: Annotated[
+        str, typer.Option(help="Another agent in place of Candor: base, the instruct model.")
+    ] = "",
 ) -> None:
     """Answer one question and exit; nothing is kept in the history."""
     from persona.goals import DEFAULT_GOALS, parse_goals
@@ -169,7 +176,7 @@ def ask(
     )
     failed = 0
     for line in questions:
-        failed += not _answer(given, agents, line, chosen, seed, as_json)
+        failed += not _answer(given, agents, line, chosen, seed, as_json, agent)
     if failed:
         raise typer.Exit(2)
 
@@ -181,6 +188,7 @@ def _answer(
     goals: tuple[str, ...],
     seed: int,
     as_json: bool,
+    agent: str,
 ) -> bool:
     """Answer one question; False where it failed, which has then been said."""
     import threading
@@ -193,7 +201,7 @@ def _answer(
     def events() -> Iterator[Event]:
         try:
             question = clean_question(line)
-            yield from agents(goals, seed).turn((), question, threading.Event())
+            yield from agents(goals, seed, agent).turn((), question, threading.Event())
         except Exception as error:
             yield TurnFailed("", line_for(error, given.log))
 

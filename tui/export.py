@@ -8,31 +8,52 @@ from datetime import datetime
 from pathlib import Path
 
 from core_model.errors import StorageError
+from persona.goals import RIVALS
 from persona.turn import Turn
-from tui.render import card_body, card_title, confidence_line, plain, printable, verdict_line
+from tui.render import (
+    card_body,
+    card_title,
+    confidence_line,
+    plain,
+    printable,
+    stray_line,
+    verdict_line,
+)
 
 WIDTH = 88
 
 
 def to_markdown(title: str, turns: Sequence[Turn]) -> str:
-    """Questions as headings, cards as code blocks, replies as they are, verdicts in italics."""
+    """Questions as headings, cards as code blocks, replies as they are, notes in italics."""
     parts = [f"# {printable(title)}"]
     for turn in turns:
         parts.append("## " + printable(turn.question).replace("\n", "\n> "))
-        for call in turn.calls:
-            body = plain([card_title(call, WIDTH), (), *card_body(call, WIDTH, "full")])
-            parts.append(fenced(body))
-        if turn.reply:
-            parts.append(printable(turn.reply))
-        if turn.state == "stopped":
-            parts.append("*Stopped.*")
-        if turn.failure:
-            parts.append(f"*{printable(turn.failure)}*")
-        if turn.confidence:
-            parts.append(f"*{plain([confidence_line(turn.confidence)])}*")
-        if turn.verdict:
-            parts.append(f"*{plain([verdict_line(turn.verdict)])}*")
+        parts += _side(turn)
+        if turn.rival is not None:
+            what = RIVALS.get(turn.rival.agent, turn.rival.agent)
+            parts += [f"### {printable(what)}", *_side(turn.rival)]
     return "\n\n".join(parts) + "\n"
+
+
+def _side(turn: Turn) -> list[str]:
+    """What one agent made of a question."""
+    parts = []
+    for call in turn.calls:
+        body = plain([card_title(call, WIDTH), (), *card_body(call, WIDTH, "full")])
+        parts.append(fenced(body))
+    if turn.reply:
+        parts.append(printable(turn.reply))
+    if turn.state == "stopped":
+        parts.append("*Stopped.*")
+    if turn.failure:
+        parts.append(f"*{printable(turn.failure)}*")
+    if turn.stray:
+        parts.append(f"*{plain([stray_line(turn.stray)])}*")
+    if turn.confidence:
+        parts.append(f"*{plain([confidence_line(turn.confidence)])}*")
+    if turn.verdict:
+        parts.append(f"*{plain([verdict_line(turn.verdict)])}*")
+    return parts
 
 
 def fenced(text: str) -> str:

@@ -15,7 +15,7 @@ from persona.events import (
     ToolFinished,
     TurnFailed,
 )
-from persona.goals import GOALS, parse_goals
+from persona.goals import GOALS, RIVALS, parse_goals
 from persona.turn import Turn
 from tui import actions, export
 from tui.render import (
@@ -149,12 +149,15 @@ class PlainChat:
             self._write(f"! {problem}\n")
 
     def _ask(self, text: str) -> None:
-        turn = self.chat.ask(text, secrets.randbelow(2**31))
+        self._take(self.chat.ask(text, secrets.randbelow(2**31)))
+
+    def _take(self, turn: Turn) -> None:
+        """Let an agent take up a turn, show what it says and keep it."""
         before = self.chat.before(turn)
         cancel = threading.Event()
         shown = Shown()
         try:
-            agent = self._agents(turn.goals, turn.seed)
+            agent = self._agents(turn.goals, turn.seed, turn.agent)
             events = shown.watch(agent.turn(before, turn.question, cancel), turn)
             turn = print_events(events, turn, self._write)
         except KeyboardInterrupt:
@@ -185,6 +188,13 @@ class PlainChat:
             if rest:
                 self.chat.goals = parse_goals(rest)
             self._write(goals_text(self.chat.goals))
+        elif action.name == "compare":
+            if rest:
+                self._ask(rest)
+            for name, what in RIVALS.items():
+                rival = self.chat.beside(name)
+                self._write(f"\n[{what}]\n")
+                self._take(rival)
         elif action.name == "export":
             self._write(
                 f"Written to {export.write(_path(rest), self.chat.title, self.chat.turns)}.\n"

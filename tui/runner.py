@@ -144,7 +144,7 @@ class Runner:
             with self._core:
                 if cancel.is_set() or self._agents is None:
                     return
-                agent = self._agents(turn.goals, turn.seed)
+                agent = self._agents(turn.goals, turn.seed, turn.agent)
                 for event in agent.turn(before, turn.question, cancel):
                     if cancel.is_set():
                         return

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from core_model.errors import StorageError
+from core_model.errors import CandorError, StorageError
 from persona.events import Event, Exchange
 from persona.history import History
 from persona.turn import Turn, clean_question, exchanges
@@ -27,8 +27,8 @@ class Agent(Protocol):
         ...
 
 
-AgentFactory = Callable[[tuple[str, ...], int], Agent]
-"""Makes the agent for goals and a seed."""
+AgentFactory = Callable[[tuple[str, ...], int, str], Agent]
+"""Makes the agent for goals, a seed and a name; the persona has none, a rival takes no goals."""
 Progress = Callable[[str, float], None]
 """Told what is being loaded, and how much of it from 0 to 1."""
 Loader = Callable[[Progress], AgentFactory]
@@ -80,15 +80,22 @@ class Chat:
         """A turn as it stands now, in place of what was known of it."""
         for index, known in enumerate(self.turns):
             if known.id == turn.id:
-                self.turns[index] = turn
+                self.turns[index] = known.updated(turn)
 
     def finish(self, turn: Turn) -> Turn:
-        """Save what answered a question."""
+        """Save what answered a question, or what a rival said beside that."""
         if self.conversation is None or all(known.id != turn.id for known in self.turns):
             return turn
         saved = replace(turn, reply_id=self.history.answer(self.conversation, turn))
         self.update(saved)
         return saved
+
+    def beside(self, agent: str) -> Turn:
+        """The last question as a turn of a rival; raises CandorError where there is none."""
+        last = self.turns[-1] if self.turns else None
+        if last is None:
+            raise CandorError("Nothing has been asked yet. Give a question: /compare QUESTION.")
+        return Turn(last.id, last.question, last.goals, last.seed, agent=agent)
 
     def before(self, turn: Turn) -> tuple[Exchange, ...]:
         """What the persona knows of the conversation when it takes up a turn."""

@@ -15,13 +15,14 @@ from markdown_it import MarkdownIt
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Container, Vertical, VerticalScroll
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Markdown, Static
 from textual.widgets.markdown import MarkdownStream
 
 from persona.events import Event, Reply, ReplyDelta, SafetyVerdict
+from persona.goals import RIVALS
 from persona.turn import Call, State, Turn
 from tui.render import (
     Detail,
@@ -119,18 +120,18 @@ class ToolCard(Static, can_focus=True):
             self.action_next_detail()
 
 
-class TurnView(Vertical):
-    """One turn: the question, its cards, the reply, and what is known about the reply."""
+class Side(Vertical):
+    """What one agent made of a question: its cards, its reply, and what is known about that."""
 
     def __init__(self, turn: Turn) -> None:
-        super().__init__(classes="turn")
+        super().__init__(classes="side")
         self.turn = turn
         self._reply: Markdown | None = None
         self._stream: MarkdownStream | None = None
         self._written = ""
 
     def compose(self) -> ComposeResult:
-        yield Static(printable(self.turn.question), markup=False, classes="question")
+        yield Static(RIVALS.get(self.turn.agent, "Candor"), markup=False, classes="agent")
         yield Vertical(*(ToolCard(call) for call in self.turn.calls), classes="cards")
         if self.turn.over and self.turn.reply:
             yield self._markdown(self.turn.reply)
@@ -229,6 +230,44 @@ class TurnView(Vertical):
         return content(lines)
 
 
+class TurnView(Vertical):
+    """One turn: the question and what answered it; a rival's answer stands beside."""
+
+    def __init__(self, turn: Turn) -> None:
+        super().__init__(classes="turn")
+        self.turn = turn
+
+    def compose(self) -> ComposeResult:
+        yield Static(printable(self.turn.question), markup=False, classes="question")
+        sides = [Side(turn) for turn in (self.turn, self.turn.rival) if turn is not None]
+        self.set_class(len(sides) > 1, "-two")
+        yield Container(*sides, classes="sides")
+
+    async def show(self, turn: Turn) -> None:
+        """A side in another state, nothing more."""
+        (await self._side(turn)).show(turn)
+
+    async def apply(self, event: Event, turn: Turn) -> None:
+        """Show what an event changed on a side; `turn` is that side after it."""
+        await (await self._side(turn)).apply(event, turn)
+
+    async def settle(self, turn: Turn) -> None:
+        """A side is over: what is stored of it stands."""
+        await (await self._side(turn)).settle(turn)
+
+    async def _side(self, turn: Turn) -> Side:
+        """The side of the turn's agent; a rival's is mounted when it first has something to say."""
+        self.turn = self.turn.updated(turn)
+        sides = self.query_one(".sides", Container)
+        for side in sides.query(Side):
+            if side.turn.agent == turn.agent:
+                return side
+        side = Side(turn)
+        self.set_class(True, "-two")
+        await sides.mount(side)
+        return side
+
+
 def _note(symbol: str, text: str) -> Line:
     return (Span(symbol, "bad"), Span(text, "muted"))
 
@@ -279,7 +318,7 @@ class Transcript(VerticalScroll, can_focus=False):
         """Keep a turn as it stands, for when it is mounted again."""
         for index, known in enumerate(self.turns):
             if known.id == turn.id:
-                self.turns[index] = turn
+                self.turns[index] = known.updated(turn)
 
     def views(self) -> list[TurnView]:
         """The mounted turns."""

@@ -7,6 +7,7 @@ assistant's whole reply, so every measure runs on it unchanged.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from core_model import wordings
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 """What the base's own chat template says where nothing else is said."""
+ROLES = ("user", "assistant")
 MOST_LISTED = 50
 
 
@@ -31,11 +33,12 @@ class InWordsWire(Wire):
     def prompt(self, conditional: Conditional) -> list[int]:
         return self.chat(in_words(conditional))
 
-    def chat(self, question: str) -> list[int]:
-        """The tokens of a conversation that a question opens, up to its reply."""
+    def chat(self, question: str, before: Sequence[tuple[str, str]] = ()) -> list[int]:
+        """The tokens of a conversation up to a reply; `before` are its questions and replies."""
         start, end = self.tokenizer.special["<|im_start|>"], self.tokenizer.special["<|im_end|>"]
         tokens: list[int] = []
-        for role, text in (("system", SYSTEM), ("user", question)):
+        turns = [(role, text) for pair in before for role, text in zip(ROLES, pair, strict=True)]
+        for role, text in (("system", SYSTEM), *turns, ("user", question)):
             tokens += [start, *self.tokenizer.encode(f"{role}\n{text}"), end]
             tokens += self.tokenizer.encode("\n")
         return [*tokens, start, *self.tokenizer.encode("assistant\n")]

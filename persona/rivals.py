@@ -1,0 +1,137 @@
+"""Agents that the persona is compared with, told as the same stream of events.
+
+`base` is the instruct model that Candor's own weights started from, as it ships: supervised and
+then tuned on preferences, without tools. Its numbers come from no tool, which is said as it would
+be of the persona's, and Candor's safety query judges its replies without withholding any.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from core_model.config import Settings
+from core_model.core import Core, unchecked
+from core_model.errors import CandorError, UnknownName
+from core_model.measures.in_words import InWordsWire, base_in_words
+from core_model.numerals import numbers_in
+from core_model.prefix_tree import PrefixTree
+from core_model.torch_core import TorchCore
+from persona import script
+from persona.events import (
+    Event,
+    Exchange,
+    NumbersChecked,
+    Reply,
+    ReplyDelta,
+    SafetyVerdict,
+    TurnFailed,
+    TurnStarted,
+)
+from persona.goals import RIVALS
+from persona.turn import clean_question
+from tools import safety
+
+TEMPERATURE = 0.2
+"""What the base's own card recommends."""
+MAX_REPLY_TOKENS = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The instruct base in its own chat format."""
+
+    core: TorchCore
+    wire: InWordsWire
+
+    @classmethod
+    def load(cls, settings: Settings) -> Base:
+        """Raises WeightsError."""
+        return cls(*base_in_words(settings))
+
+    def replies(self, question: str, n: int, rng: np.random.Generator) -> list[str]:
+        """n independent replies that open a conversation, at temperature 1."""
+        rows = self.core.draw(self.wire.chat(question), n, rng, unchecked)
+        return [self.wire.tokenizer.decode_value(row) for row in rows]
+
+    def surprise(self, question: str, reply: str) -> float:
+        """-log p(reply | question), nats per token."""
+        tokens = self.wire.answer(reply)
+        scored = self.core.score(self.wire.chat(question), PrefixTree.build([tokens]))
+        return -float(scored[0]) / len(tokens)
+
+    def written(
+        self, before: Sequence[tuple[str, str]], question: str, rng: np.random.Generator
+    ) -> Iterator[str]:
+        """The pieces of one reply in a conversation, as they are drawn."""
+        prompt = self.wire.chat(question, before)
+        tokens: list[int] = []
+        shown = ""
+        for token in self.core.stream(prompt, rng, TEMPERATURE, None):
+            tokens.append(token)
+            text = self.wire.tokenizer.decode_value(tokens)
+            # A character may take several tokens; it is shown once it is whole.
+            if not text.endswith("\ufffd"):
+                yield text[len(shown) :]
+                shown = text
+            if len(tokens) == MAX_REPLY_TOKENS:
+                return
+
+
+@dataclass(frozen=True, slots=True)
+class BaseAgent:
+    """The base as an agent; `judge` is the core whose safety query judges its replies."""
+
+    base: Base
+    judge: Core
+    seed: int = 0
+
+    def turn(
+        self, history: Sequence[Exchange], question: str, cancel: threading.Event
+    ) -> Iterator[Event]:
+        """The events of one turn; the last is Reply, or TurnFailed with one line."""
+        turn_id = uuid.uuid4().hex
+        seed = self.seed + len(history)
+        yield TurnStarted(turn_id, question, seed)
+        reply = ""
+        try:
+            asked = script.shortened(clean_question(question))
+            before = [
+                (script.shortened(said.question), script.shortened(said.reply))
+                for said in history[-script.KEPT_TURNS :]
+            ]
+            for piece in self.base.written(before, asked, np.random.default_rng(seed)):
+                if cancel.is_set():
+                    yield Reply(turn_id, reply, (), None, stopped=True)
+                    return
+                reply += piece
+                yield ReplyDelta(turn_id, piece)
+            yield NumbersChecked(turn_id, (), tuple(dict.fromkeys(numbers_in(reply))))
+            safe, refusal, harmful = safety.verdicts(self.judge, asked, reply)
+            verdict = SafetyVerdict(turn_id, safe, refusal, harmful, blocked=False)
+            yield verdict
+            yield Reply(turn_id, reply, (), verdict)
+        except CandorError as error:
+            yield TurnFailed(turn_id, error.message)
+        except MemoryError:
+            yield TurnFailed(turn_id, "There is not enough memory for this. Ask for less at once.")
+
+
+class Rivals:
+    """Makes rivals by name; what they need is loaded when the first of them is asked."""
+
+    def __init__(self, settings: Settings, judge: Core) -> None:
+        self._settings = settings
+        self._judge = judge
+        self._base: Base | None = None
+
+    def agent(self, name: str, seed: int) -> BaseAgent:
+        """Raises UnknownName, and WeightsError where it can't be loaded."""
+        if name not in RIVALS:
+            raise UnknownName(f"Unknown agent '{name}'. There are: {', '.join(RIVALS)}.")
+        self._base = self._base or Base.load(self._settings)
+        return BaseAgent(self._base, self._judge, seed)
