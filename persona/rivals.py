@@ -110,7 +110,9 @@ class BaseAgent:
                     return
                 reply += piece
                 yield ReplyDelta(turn_id, piece)
-            yield NumbersChecked(turn_id, (), tuple(dict.fromkeys(numbers_in(reply))))
+            allowed = tuple(dict.fromkeys(numbers_in(asked)))
+            stray = dict.fromkeys(n for n in numbers_in(reply) if n not in allowed)
+            yield NumbersChecked(turn_id, allowed, tuple(stray))
             safe, refusal, harmful = safety.verdicts(self.judge, asked, reply)
             verdict = SafetyVerdict(turn_id, safe, refusal, harmful, blocked=False)
             yield verdict
