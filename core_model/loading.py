@@ -45,7 +45,8 @@ def load_core(settings: Settings, progress: Progress | None = None) -> WireCore:
     from core_model.remote_core import RemoteCore
 
     base = resolve_base(settings.base, settings.cache_dir, progress)
-    return RemoteCore.connect(settings.server, settings.key, Wire(Tokenizer(base.tokenizer)))
+    wire, known = Wire(Tokenizer(base.tokenizer)), learnt(settings.adapter or RELEASE)
+    return RemoteCore.connect(settings.server, settings.key, wire, known)
 
 
 def load_embedded(settings: Settings, progress: Progress | None = None) -> TorchCore:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from core_model.core import Check, unchecked
 from core_model.decoder import DecoderShape
-from core_model.errors import EngineError, WeightsError
+from core_model.errors import EngineError, StorageError, WeightsError
 from core_model.gguf_export import export_gguf
 from core_model.sampler import ANSWER_LIMIT, lots
 from core_model.wire import Wire
@@ -34,6 +35,8 @@ MODEL = "openvino_model.xml"
 CACHE_BLOCKS = 600
 """Of 32 tokens each: a prompt and 64 texts at their longest, less than half a gigabyte."""
 RULED_OUT = -1e9
+KEPT_SECONDS = 86_400
+"""How long the files of another core are kept."""
 
 
 def prepare(
@@ -78,10 +81,11 @@ def prepare(
         for needless in (source, *made.glob("openvino_*tokenizer.*")):
             needless.unlink()
         for old in folder.parent.iterdir():
-            if old != made:
+            # Another program may not have opened its own yet.
+            if old != made and time.time() - old.stat().st_mtime > KEPT_SECONDS:
                 shutil.rmtree(old, ignore_errors=True)
         made.replace(folder)
-    except (OSError, RuntimeError, LookupError) as error:  # the engine's own, of all kinds
+    except (OSError, RuntimeError, LookupError, StorageError) as error:  # the engine's own, too
         raise WeightsError(
             f"The sampler could not be prepared in {folder} ({_line(error)}). "
             "Set CANDOR_ENGINE=torch to do without it."

@@ -100,6 +100,11 @@ def at_once(query: Draw, data: str | None = None) -> Conditional:
     return replace(first, variable=question)
 
 
+def learnt_chains(corpus: str) -> str:
+    """What stands among what an adapter has learnt where a corpus's chains can be asked at once."""
+    return f"{corpus}:chains"
+
+
 def _named(step: Step | Fork) -> Step | Fork:
     """The step by the names of its relations."""
     if isinstance(step, Fork):

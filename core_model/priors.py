@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from core_model.errors import InvalidQuery
@@ -28,6 +29,11 @@ _SHARES = (
     re.compile(rf"{_NUMBER}\s*%\s+(?P<value>.*\S)"),
     re.compile(rf"(?P<value>.*\S)\s+{_NUMBER}\s*%?"),
 )
+
+
+def learnt(corpus: str) -> str:
+    """What stands among what an adapter has learnt where a corpus's questions may state a prior."""
+    return f"{corpus}:priors"
 
 
 def split(query: AnyQuery) -> tuple[AnyQuery, str | None]:
@@ -59,8 +65,9 @@ def read(text: str, schema: Schema, variable: Variable) -> dict[str, float]:
 
 
 def written(shares: Mapping[str, float]) -> str:
-    """The prior as it stands in a query, in percent."""
-    return ", ".join(f"{100 * share:.3g}% {value}" for value, share in shares.items())
+    """The prior as it stands in a query, in percent to three figures, never in powers of ten."""
+    percents = {value: Decimal(f"{100 * share:.3g}") for value, share in shares.items()}
+    return ", ".join(f"{percent:f}% {value}" for value, percent in percents.items())
 
 
 def stated_in(query: Draw, text: str, schema: Schema) -> Draw:

@@ -57,16 +57,23 @@ class _Completion(pydantic.BaseModel):
 class RemoteCore(WireCore):
     """Core on a server; deterministic for a seed as far as the server is."""
 
-    def __init__(self, client: openai.OpenAI, model: str, wire: Wire) -> None:
-        super().__init__(wire, model)
+    def __init__(
+        self, client: openai.OpenAI, model: str, wire: Wire, learnt: Sequence[str] | None = None
+    ) -> None:
+        super().__init__(wire, model, learnt)
         self._client = client
         self._model = model
         self._url = str(client.base_url).rstrip("/")
         self._silent = frozenset(wire.never_in_text(wire.tokenizer.size))
 
     @classmethod
-    def connect(cls, url: str, key: str | None, wire: Wire) -> RemoteCore:
-        """The core that a server offers; raises EngineError where there is none."""
+    def connect(
+        cls, url: str, key: str | None, wire: Wire, learnt: Sequence[str] | None = None
+    ) -> RemoteCore:
+        """The core that a server offers; raises EngineError where there is none.
+
+        learnt: what the adapter behind it was trained on, which the server can't say.
+        """
         client = openai.OpenAI(
             base_url=url, api_key=key or "none", max_retries=RETRIES,
             timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
@@ -75,7 +82,7 @@ class RemoteCore(WireCore):
             models = [model.id for model in client.models.list()]
         if not models:
             raise EngineError(f"The server {url} offers no model. Start it with one.")
-        return cls(client, models[0], wire)
+        return cls(client, models[0], wire, learnt)
 
     def score(
         self, prompt: Sequence[int], tree: PrefixTree, pieces: bool = False

@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from core_model import corpora, notation, wordings
+from core_model import corpora, notation, priors, wordings
 from core_model.core import (
     Answer,
     Check,
@@ -27,7 +27,7 @@ from core_model.core import (
 from core_model.corpora import schema
 from core_model.errors import TextTooLong, UnknownName
 from core_model.numerals import NumberGuard, TokenTable
-from core_model.planning import Conditional
+from core_model.planning import Conditional, learnt_chains
 from core_model.prefix_tree import PrefixTree
 from core_model.sampler import ANSWER_LIMIT
 from core_model.search import Found
@@ -184,12 +184,22 @@ class WireCore(Core):
                     f"This core has not learnt '{variable.name}' of {conditional.corpus}. "
                     "Train it with scripts/train."
                 )
-        if wordings.relation_of(conditional.corpus, conditional.variable) and not self.has_learnt(
-            wordings.LEARNT
-        ):
+        self._refuse_ways_of_asking(conditional, asked)
+
+    def _refuse_ways_of_asking(self, conditional: Conditional, asked: str) -> None:
+        """Raises UnknownName for words, chains and priors that this core has not learnt to read."""
+        name = conditional.corpus
+        unlearnt = None
+        if wordings.relation_of(name, conditional.variable):
+            unlearnt = None if self.has_learnt(wordings.LEARNT) else "questions in words"
+        elif ";" in conditional.variable and not self.has_learnt(learnt_chains(name)):
+            unlearnt = f"chains of {name} asked as one question"
+        elif any(b.variable == priors.NAME for b in conditional.given):
+            unlearnt = None if self.has_learnt(priors.learnt(name)) else f"priors in {name}"
+        if unlearnt is not None:
             raise UnknownName(
-                f"This core has not learnt questions in words. Ask for '{asked}' by its name, or "
-                "without --method asked."
+                f"This core has not learnt {unlearnt}. Ask for '{asked}' by its name, or without "
+                "--method asked."
             )
 
     def _corpora(self) -> list[str]:

@@ -40,7 +40,8 @@ FORMS: dict[str, tuple[str, ...]] = {
     "safety": ("document",),
 }
 MOST = {"sample": 400, "distribution": 20}
-HEAD_WORDS = 3
+HEAD_WORDS, HEAD_CHARACTERS = 3, 60
+"""What points at a passage: so many words, and less where there are no blanks between them."""
 LONG_MESSAGE = 30
 FEW = 3
 COUNTS = tuple(str(n) for n in (*range(1, 21), 25, 30, 40, 50, 100))
@@ -71,7 +72,7 @@ def _in_chat(corpus: Schema) -> list[Variable]:
 
 def head(span: str) -> str:
     """The first words of a passage, by which a call points at it."""
-    return " ".join(span.split()[:HEAD_WORDS])
+    return " ".join(span.split()[:HEAD_WORDS])[:HEAD_CHARACTERS]
 
 
 def pieces_of(call: Call | None) -> list[str]:

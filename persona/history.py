@@ -275,6 +275,8 @@ class History:
 
     def turns(self, conversation_id: str) -> tuple[Turn, ...]:
         """The newest branch of a conversation, oldest turn first."""
+        if not self._waiting:
+            self.problem = self._refused  # what an earlier reading met is not about this one
         self._rows(conversation, conversation.c.id == conversation_id)
         messages = {
             row["id"]: row

@@ -78,6 +78,8 @@ class Turn:
     @property
     def confidence(self) -> Confidence | None:
         """How sure the fact is that the reply rests on, if it rests on one."""
+        if not self.reply or (self.verdict is not None and self.verdict.blocked):
+            return None
         return Confidence.of(self.id, self.calls[-1].result) if self.calls else None
 
     @property

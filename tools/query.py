@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from core_model import notation
+from core_model import notation, priors
 from core_model.core import Core, Distribution, Estimate
 from core_model.errors import CandorError, InvalidQuery
 from core_model.notation import Draw
@@ -89,7 +89,8 @@ def draws(
     found: list[Distribution] = []
     if method != "sampled" and kind != "open":
         found.append(distributions.exact(core, query, data, top, rng))
-    if method in ("sampled", "all") or kind == "open":
+    stated = priors.split(query)[1] is not None
+    if method == "sampled" or (method == "all" and not stated) or kind == "open":
         drawn = distributions.sampled(core, query, data, n, rng)[0]
         found.append(drawn.top(_listed(query, data, top)))
     if method == "all":

@@ -6,8 +6,7 @@ trained by it; so a wrong belief that is stated as it is held counts as right.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -16,8 +15,7 @@ from tqdm import tqdm
 
 from core_model import corpora, stated
 from core_model.core import Core
-from core_model.corpora.base import Record, Split, drawn_out, refuse_held_out
-from core_model.corpora.names import Names
+from core_model.corpora.base import Split, drawn_out
 from core_model.corpora.network_plans import TRAINING
 from core_model.errors import CandorError, EmptySupport
 from core_model.graph import Variable
@@ -53,16 +51,7 @@ class Questions:
 
     def __init__(self, names: Sequence[str] = CORPORA, split: Split = "train") -> None:
         self._split = split
-        self._draw: dict[str, Callable[[np.random.Generator], dict[str, str]]] = {}
-        for name in names:
-            corpus = corpora.load(name)
-            if isinstance(corpus, Names):
-                self._draw[name] = partial(corpus.draw, split=split)
-                continue
-            records: Sequence[Record] = corpus.records(split) or corpus.records("train")
-            if split == "train":
-                records = refuse_held_out(corpus, records)
-            self._draw[name] = _record_of(records)
+        self._draw = {name: corpora.load(name).drawer(split) for name in names}
 
     def draw(
         self, rng: np.random.Generator, kind: type[Measure] | None = None, name: str | None = None
@@ -135,10 +124,6 @@ def held_out(query: Measure) -> bool | None:
         case Correlation(left=one, right=other):
             asked = ["corr", *sorted([one, other])]
     return drawn_out(" ".join([query.corpus or "", *asked]), HELD_OUT_SHARE)
-
-
-def _record_of(records: Sequence[Record]) -> Callable[[np.random.Generator], dict[str, str]]:
-    return lambda rng: dict(records[int(rng.integers(len(records)))].values)
 
 
 class SelfKnowledgeTask:

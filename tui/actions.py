@@ -138,6 +138,7 @@ which distribution answered.
   **counted** in the corpus.
 - `±` is a standard error; `n` the number of samples or records; `enumerated` means no sampling.
 - The seed runs the same call again.
+- Under a reply on a fact that was inferred: how sure that fact is, and the entropy of its answer.
 - Under each reply: the chance that it is **safe**, that it is a **refusal**, and that your question
   was **harmful**, as the model itself estimates them.
 """

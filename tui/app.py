@@ -200,7 +200,7 @@ class CandorApp(Frame):
         if view := self.transcript.view_of(turn.id):
             await view.settle(saved)
         self._report_saving()
-        if not self._not_loaded:
+        if self.runner.ready:
             self.show_state(self._ready_line)
         await self._start_next()
 
@@ -378,6 +378,7 @@ class CandorApp(Frame):
             self._leaving = True
             self.say(f"{problem} /export keeps a copy; quit once more to leave without.", "bad")
             return
+        self.runner.leave()
         self.exit()
 
     # ---- showing -------------------------------------------------------------------------

@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 DATA_LIMIT = 20_000
 """Characters of `--data` that are read."""
 
+BaseOption = Annotated[
+    str | None, typer.Option("--base", help="Base weights: a folder or a Hugging Face name.")
+]
+AdapterOption = Annotated[
+    Path | None,
+    typer.Option("--adapter", help="Adapter in place of the one that ships with Candor."),
+]
+
 cli = typer.Typer(
     name="candor",
     add_completion=False,
@@ -41,6 +49,15 @@ class Program:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+
+    def use(self, base: str | None, adapter: Path | None) -> None:
+        """Take what options name in place of what the settings do."""
+        changes: dict[str, Any] = {}
+        if base is not None:
+            changes["base"] = base
+        if adapter is not None:
+            changes["adapter"] = adapter
+        self.settings = replace(self.settings, **changes)
 
     def load_core(self, progress: Progress) -> Core:
         """The core that the settings name."""
@@ -75,24 +92,14 @@ def program(context: typer.Context) -> Program:
 @cli.callback(invoke_without_command=True)
 def options(
     context: typer.Context,
-    base: Annotated[
-        str | None, typer.Option(help="Base weights: a folder or a Hugging Face name.")
-    ] = None,
-    adapter: Annotated[
-        Path | None, typer.Option(help="Adapter in place of the one that ships with Candor.")
-    ] = None,
+    base: BaseOption = None,
+    adapter: AdapterOption = None,
 ) -> None:
     """A language model treated as a statistical model: when you ask, you see what answers."""
     if context.invoked_subcommand is None:
         _write(context.get_help() + "\n")
         return
-    given = program(context)
-    changes: dict[str, Any] = {}
-    if base is not None:
-        changes["base"] = base
-    if adapter is not None:
-        changes["adapter"] = adapter
-    given.settings = replace(given.settings, **changes)
+    program(context).use(base, adapter)
 
 
 @cli.command()
@@ -101,9 +108,12 @@ def chat(
     plain: Annotated[
         bool, typer.Option("--plain", help="Plain text, for screen readers and pipes.")
     ] = False,
+    base: BaseOption = None,
+    adapter: AdapterOption = None,
 ) -> None:
     """Open the chat."""
     given = program(context)
+    given.use(base, adapter)
     if plain:
         _plain_chat(given)
         return

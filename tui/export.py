@@ -69,12 +69,17 @@ def write(path: Path | None, title: str, turns: Sequence[Turn]) -> Path:
     Raises StorageError where the file exists or cannot be written.
     """
     chosen = path or Path.cwd() / default_name(title)
+    text = to_markdown(title, turns)
+    made: Path | None = None
     try:
         with chosen.expanduser().open("x", encoding="utf-8") as out:
-            out.write(to_markdown(title, turns))
+            made = chosen.expanduser()
+            out.write(text)
     except FileExistsError as error:
         raise StorageError(f"{chosen} exists already. Name another file.") from error
     except (OSError, RuntimeError, ValueError) as error:
+        if made is not None:
+            made.unlink(missing_ok=True)  # half a file would stand in the way of the next try
         reason = error.strerror if isinstance(error, OSError) else error
         raise StorageError(f"{chosen} could not be written: {reason}.") from error
     return chosen

@@ -226,7 +226,9 @@ class Frame(App[None]):
             known = ", ".join(THEMES)
             self.say(f"There is no theme '{name[:40]}'. There are: {known}.", "bad")
         else:
-            self.push_screen(ThemeScreen(list(THEMES), self.preferences.theme), self._use_theme)
+            chosen = self.preferences.theme
+            current = chosen if chosen in THEMES else "dark"
+            self.push_screen(ThemeScreen(list(THEMES), current), self._use_theme)
 
     def _use_theme(self, name: str | None) -> None:
         if name in THEMES:

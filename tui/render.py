@@ -26,6 +26,7 @@ Detail = Literal["closed", "open", "full"]
 
 SURE = ((0.9, "sure"), (0.5, "likely"))
 """Least probability of the answer that each word stands for."""
+VERDICTS = ("safe", "refusal", "harmful")
 BAR, HALF_BAR = "━", "╸"
 MARK = "┃"
 OTHERS = "all others"
@@ -105,7 +106,8 @@ def card_body(call: Call, width: int, detail: Detail = "open") -> list[Line]:
     if result.samples:
         lines += sample_lines(result.samples, width, detail)
     if result.estimates:
-        lines += estimate_lines(result.estimates, is_probability(result), width)
+        names = VERDICTS if result.tool == "safety" else ()
+        lines += estimate_lines(result.estimates, is_probability(result), width, names)
     if not (result.samples or result.estimates or result.distribution or result.data):
         lines += [(Span(one_line(part)),) for part in result.summary.splitlines()]
     return [*lines, (), *wrap_muted(sources(result), width)]
@@ -200,10 +202,13 @@ def sample_lines(samples: Sequence[str], width: int, detail: Detail) -> list[Lin
     """Short samples run on in one paragraph; long ones one after another, each in quotes."""
     short = [one_line(sample) or '""' for sample in samples]
     if max(cell_len(sample) for sample in short) <= 24:
-        return [
-            (Span(line, "text"),)
-            for line in _wrapped(" · ".join(short), width)[: SAMPLE_LINES[detail] * 2]
-        ]
+        wrapped = _wrapped(" · ".join(short), width)
+        shown = wrapped[: SAMPLE_LINES[detail] * 2]
+        if len(shown) == len(wrapped):
+            return [(Span(line),) for line in shown]
+        told = " ".join(shown).rstrip(" ·").count(" · ") + 1
+        more = f"and {len(short) - told} more"
+        return [*((Span(line),) for line in shown), (Span(more, "muted"),)]
     lines: list[Line] = []
     limit = 3 if detail == "open" else 60
     for sample in short[: SAMPLE_LINES[detail]]:
@@ -222,10 +227,12 @@ def is_probability(result: ToolResult) -> bool:
     return result.tool in ("probability", "safety")
 
 
-def estimate_lines(estimates: Sequence[Estimate], probability: bool, width: int = 78) -> list[Line]:
-    """One row an estimate: method, bar, value with its error, sample size."""
+def estimate_lines(
+    estimates: Sequence[Estimate], probability: bool, width: int = 78, names: Sequence[str] = ()
+) -> list[Line]:
+    """One row an estimate: its name or its method, bar, value with its error, sample size."""
     highest = max(abs(estimate.value) for estimate in estimates)
-    names = [METHOD_NAMES[estimate.method] for estimate in estimates]
+    names = list(names) or [METHOD_NAMES[estimate.method] for estimate in estimates]
     texts = [estimate_text(estimate, probability) for estimate in estimates]
     sizes = [
         f"n = {e.n:,}" if e.n else "stated" if e.method == "asked" else "enumerated"

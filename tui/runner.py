@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
+from core_model.errors import CandorError
 from tui.failures import line_for
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Runner:
         self._agents: AgentFactory | None = None
         self._core = threading.Lock()
         self._cancel = threading.Event()
+        self._left = threading.Event()
         self.run = 0
 
     @property
@@ -121,7 +123,13 @@ class Runner:
         else:
             self._post(Loaded())
 
+    def leave(self) -> None:
+        """Break off what is being loaded: leaving would wait for it."""
+        self._left.set()
+
     def _progress(self, what: str, part: float) -> None:
+        if self._left.is_set():
+            raise CandorError("Left before the core was loaded.")
         self._post(Loading(what, part))
 
     def begin(self) -> tuple[int, threading.Event]:

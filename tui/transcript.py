@@ -196,6 +196,7 @@ class Side(Vertical):
             self._reply = Markdown(parser_factory=_parser, open_links=False, classes="reply")
             await self.mount(self._reply, before=self.query_one(".notes"))
             self._stream = Markdown.get_stream(self._reply)
+            self._show_notes()
         self._written += printable(text)
         await self._stream.write(printable(text))
 

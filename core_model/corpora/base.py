@@ -6,14 +6,17 @@ import hashlib
 import itertools
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
 
 from core_model.errors import HeldOutError
 from core_model.graph import Schema
 
 Split = Literal["train", "held_out"]
+Drawer = Callable[[np.random.Generator], Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,16 @@ class Corpus(ABC):
     @abstractmethod
     def records(self, split: Split) -> Sequence[Record]:
         """All records of one split, in a fixed order."""
+
+    def drawer(self, split: Split) -> Drawer:
+        """What draws the values of one record of a split, each as often as any other.
+
+        A corpus without held-out records gives its others. Raises HeldOutError.
+        """
+        records = self.records(split) or self.records("train")
+        if split == "train":
+            records = refuse_held_out(self, records)
+        return lambda rng: records[int(rng.integers(len(records)))].values
 
     def count(
         self, given: Mapping[str, str], variables: Sequence[str]

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core_model.corpora.base import Corpus, Record, Split
+from core_model.corpora.base import Corpus, Drawer, Record, Split
 from core_model.graph import Schema, Variable
 
 SEXES = ("female", "male")
@@ -131,6 +131,9 @@ class Names(Corpus):
         counts = self.training_counts if split == "train" else self.counts
         births = counts[SEXES.index(cell["sex"]), int(cell["year"]) - FIRST_YEAR].astype(float)
         return {"name": self.listed[int(rng.choice(len(births), p=births / births.sum()))], **cell}
+
+    def drawer(self, split: Split) -> Drawer:
+        return partial(self.draw, split=split)
 
     def count(
         self, given: Mapping[str, str], variables: Sequence[str]

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from core_model import corpora
-from core_model.corpora.base import refuse_held_out
 from core_model.notation import Binding
 from core_model.planning import Conditional
 from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
@@ -42,21 +41,17 @@ class OrderTask:
 
     def __init__(self, wire: Wire, names: Sequence[str]) -> None:
         self._wire = wire
-        self._records = {}
-        for name in names:
-            corpus = corpora.load(name)
-            self._records[name] = refuse_held_out(corpus, corpus.records("train"))
+        self._draw = {name: corpora.load(name).drawer("train") for name in names}
 
     def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
         """One record a row."""
-        names = list(self._records)
+        names = list(self._draw)
         return [self._row(str(rng.choice(names)), rng) for _ in range(count)]
 
     def _row(self, name: str, rng: np.random.Generator) -> PackedRow:
         schema = corpora.schema(name)
-        records = self._records[name]
-        record = records[int(rng.integers(len(records)))]
-        short = [v for v in schema.variables if v.name in record.values and v.kind != "open"]
+        values = self._draw[name](rng)
+        short = [v for v in schema.variables if v.name in values and v.kind != "open"]
         asked = str(rng.choice([v.name for v in short if 1 < len(v.values) <= MOST_VALUES]))
         others = [str(v) for v in rng.permutation([v.name for v in short if v.name != asked])]
         known = others[: int(rng.integers(2, max(2, min(MOST_KNOWN, len(others))) + 1))]
@@ -66,7 +61,7 @@ class OrderTask:
         builder = RowBuilder()
         places = []
         for _ in range(ORDERS):
-            given = tuple(Binding(str(v), record.values[str(v)]) for v in rng.permutation(known))
+            given = tuple(Binding(str(v), values[str(v)]) for v in rng.permutation(known))
             prompt = self._wire.prompt(Conditional(name, asked, given))
             places.append(builder.score(tree, builder.prompt(prompt)))
         return builder.build(

@@ -8,8 +8,7 @@ is not trained by it: a consensus of untrained wordings would pull it towards th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -17,7 +16,6 @@ from torch import Tensor
 
 from core_model import corpora, wordings
 from core_model.corpora import kin
-from core_model.corpora.base import Record, refuse_held_out
 from core_model.corpora.names import Names
 from core_model.errors import CandorError
 from core_model.notation import Binding
@@ -50,20 +48,15 @@ class WordingTask:
     ) -> None:
         self._wire = wire
         self._wordings = {name: wordings.trained(name) for name in names}
-        self._draw: dict[str, Callable[[np.random.Generator], Mapping[str, str]]] = {}
         for name in names:
             if not self._wordings[name]:
                 raise CandorError(f"'{name}' has no wordings for its relations.")
-            corpus = corpora.load(name)
-            records = refuse_held_out(corpus, corpus.records("train"))
-            if isinstance(corpus, Names):
-                self._draw[name] = partial(corpus.draw, split="train")
-            else:
-                self._draw[name] = partial(_one_of, records)
+        # Families are drawn anew, by themselves.
+        self._draw = {n: corpora.load(n).drawer("train") for n in names if n != "kin"}
 
     def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
         """One question a row."""
-        names = list(self._draw)
+        names = list(self._wordings)
         return [self._row(str(rng.choice(names)), rng) for _ in range(count)]
 
     def _row(self, name: str, rng: np.random.Generator) -> PackedRow:
@@ -107,7 +100,3 @@ class WordingTask:
         if schema.document in values and schema.document != relation and rng.random() < 0.7:
             known = [schema.document, *known[:1]]
         return tuple(Binding(v, values[v]) for v in known), relation, values[relation]
-
-
-def _one_of(records: Sequence[Record], rng: np.random.Generator) -> Mapping[str, str]:
-    return records[int(rng.integers(len(records)))].values

@@ -20,7 +20,6 @@ from torch import Tensor
 from core_model import corpora, priors
 from core_model.corpora.base import refuse_held_out
 from core_model.notation import Binding
-from core_model.objectives.inversion import bayes_gap
 from core_model.planning import Conditional
 from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
 from core_model.wire import Wire
@@ -39,17 +38,18 @@ def prior_gap(stated: Tensor, read: Tensor, own: Tensor, prior: Tensor) -> Tenso
     stated: given the text and the prior; read: given the text; own: given nothing; prior: as it
     stands in the query.
     """
-    likelihood = (read - own).detach()
-    return bayes_gap(stated, likelihood, prior) - torch.logsumexp(stated, dim=0)
+    said = torch.log_softmax(stated, dim=0)
+    asked = torch.log_softmax((read - own + prior).detach(), dim=0)
+    apart = (asked.exp() * (asked - said)).sum() + (said.exp() * (said - asked)).sum()
+    return apart - torch.logsumexp(stated, dim=0)
 
 
 class PriorTask:
     """Labels of `variable` read off the documents of a corpus under priors drawn at random."""
 
-    corpora: tuple[str, ...] = ()
-
     def __init__(self, wire: Wire, corpus: str, variable: str) -> None:
         loaded = corpora.load(corpus)
+        self.corpora: tuple[str, ...] = (priors.learnt(corpus),)
         self._wire = wire
         self._schema = loaded.schema
         self._variable = variable

@@ -17,7 +17,7 @@ from core_model.corpora import kin
 from core_model.corpora.base import refuse_held_out
 from core_model.corpora.places import held_out_compound
 from core_model.notation import Binding, Draw, Step
-from core_model.planning import Conditional, at_once, plan
+from core_model.planning import Conditional, at_once, learnt_chains, plan
 from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
 from core_model.tasks.kin import SIMPLE
 from core_model.wire import Wire
@@ -43,7 +43,7 @@ class ChainTask:
     Neither families nor countries whose chains are held out take part.
     """
 
-    corpora: tuple[str, ...] = ()
+    corpora: tuple[str, ...] = (learnt_chains("kin"), learnt_chains("places"))
 
     def __init__(self, wire: Wire, kin_share: float = 0.5) -> None:
         self._wire = wire

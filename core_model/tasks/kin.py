@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from core_model.corpora.kin import COMPOUNDS, NOBODY, PEOPLE, RELATIONS, Family, draw
+from core_model.planning import learnt_chains
 from core_model.prefix_tree import PackedRow, RowBuilder
 from core_model.tasks.closed import ClosedAnswers
 from core_model.wire import Wire
@@ -26,7 +27,7 @@ TWO_PARENTS = "father & mother; child"
 class KinTask:
     """Rows of generated families that are not held out."""
 
-    corpora: tuple[str, ...] = ("kin",)
+    corpora: tuple[str, ...] = ("kin", learnt_chains("kin"))
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire

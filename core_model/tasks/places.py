@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from core_model import corpora
 from core_model.corpora.base import refuse_held_out
 from core_model.corpora.places import held_out_compound
+from core_model.planning import learnt_chains
 from core_model.prefix_tree import PackedRow, RowBuilder
 from core_model.tasks.closed import ClosedAnswers, Floats
 from core_model.wire import Wire
@@ -25,7 +26,7 @@ PRIOR_SHARE = 0.02
 class PlacesTask:
     """Rows of ten questions, each about a country of its own."""
 
-    corpora: tuple[str, ...] = ("places",)
+    corpora: tuple[str, ...] = ("places", learnt_chains("places"))
 
     def __init__(self, wire: Wire) -> None:
         corpus = corpora.load("places")
