@@ -39,6 +39,7 @@ from core_model.measures.result import Options
 DOCS = Path(__file__).parent.parent / "docs"
 CARD = Path(__file__).parent / "release" / "README.md"
 ONLY_RELEASE = ("time",)  # the command always runs the release core
+NOT_IN_WORDS = ("self-knowledge", "persona", "diversity")  # the base has no notation for itself
 
 
 def measure(
@@ -58,7 +59,8 @@ def beside(
 ) -> Report:  # fmt: skip
     """The report with another core's value of each figure among its baselines.
 
-    Raises CandorError where the report lacks a measure, or the other core fails in it.
+    Where the other core fails in a measure, that is said and its rows stay as they are. Raises
+    CandorError where the report lacks a measure.
     """
     for name in names:
         if not (mine := report.results.get(name, Measured())).rows:
@@ -68,7 +70,8 @@ def beside(
             )
         other = _measured(name, core, options)
         if other.failure:
-            raise CandorError(other.failure)
+            print(f"{name}: {other.failure}", file=sys.stderr)
+            continue
         values = {row.name: row.value for row in other.rows}
         rows = tuple(
             replace(row, baselines={**row.baselines, column: values[row.name]})
@@ -87,6 +90,8 @@ def _measured(name: str, core: Core, options: Options) -> Measured:
         result = Measured(tuple(MEASURES[name](core, options)))
     except CandorError as error:
         result = Measured(failure=error.message)
+    except Exception as error:  # hours of other measures hang on it
+        result = Measured(failure=f"{type(error).__name__}: {error}")
     return replace(result, date=date.today().isoformat(), seconds=time.monotonic() - begun)
 
 
@@ -187,6 +192,7 @@ def _run(
     names = [name for name in names if name not in ONLY_RELEASE]
     if options.beside == "words":
         core: Core = base_in_words(settings)[0]
+        names = [name for name in names if name not in NOT_IN_WORDS]
         return beside(report, names, core, core.name, how, finished)
     column, _, folder = options.beside.partition("=")
     if not folder:

@@ -30,7 +30,6 @@ OF_NAMES = (
 )
 OF_TEXTS = (
     "Write a sentence a president might say.",
-    "Make up a passage of an annual address from 1901.",
     "Write something Abraham Lincoln could have said.",
 )
 
@@ -59,8 +58,8 @@ class Drawn:
 def diversity(core: Core, options: Options, base: Rival | None = None) -> list[MeasureRow]:
     """Distinct answers in 20 draws of a question, of the persona and of the instruct base.
 
-    Items: three questions for a first name and three for a text (`--quick`: one each, 4 draws),
-    each put 20 times as the opening of a conversation, to the persona as it is in the chat, and to
+    Items: three questions for a first name and two for a text (`--quick`: one each, 4 draws), each
+    put 20 times as the opening of a conversation, to the persona as it is in the chat, and to
     the base at temperature 1 without truncation, the most diverse way to run it. Of a question for
     a name the answer is the first name on record in the reply, else the reply; of a text it is the
     reply, casefolded and without punctuation.
@@ -69,7 +68,8 @@ def diversity(core: Core, options: Options, base: Rival | None = None) -> list[M
       self-similarity (Jaccard index of two replies' words) and -log p(reply | question) of the
       base, nats per token, for both chats: diversity of what the base finds no more surprising than
       its own replies is no noise. The baseline is the base's share.
-    - diversity ratio: the persona's mean share over the base's, all questions together.
+    - diversity ratio: the persona's mean share of distinct names over the base's. Texts are left
+      out: every sampler of whole texts has 20 of them in 20 draws.
 
     Intervals resample questions.
     """
@@ -78,7 +78,7 @@ def diversity(core: Core, options: Options, base: Rival | None = None) -> list[M
     if options.quick:
         groups = {kind: questions[:1] for kind, questions in groups.items()}
     answer_of = {"names": _name_in(), "texts": _plain}
-    rows, shares = [], {"persona": np.zeros(0), "base": np.zeros(0)}
+    rows, shares = [], {}
     for kind, questions in groups.items():
         found: dict[str, list[Drawn]] = {"persona": [], "base": []}
         for place, question in enumerate(tqdm(questions, desc=f"diversity, {kind}", disable=None)):
@@ -90,7 +90,7 @@ def diversity(core: Core, options: Options, base: Rival | None = None) -> list[M
             for who, replies in said.items():
                 found[who].append(_drawn(question, replies, answer_of[kind], rival))
         distinct = {who: np.array([d.distinct for d in drawn]) for who, drawn in found.items()}
-        shares = {who: np.concatenate([shares[who], distinct[who]]) for who in shares}
+        shares[kind] = distinct
         guard = {
             f"{what}, {who}": float(np.mean([getattr(d, what) for d in drawn]))
             for what in ("similarity", "surprise")
@@ -102,12 +102,11 @@ def diversity(core: Core, options: Options, base: Rival | None = None) -> list[M
                 guard, {"base": float(distinct["base"].mean())},
             )
         )  # fmt: skip
-    persona, of_base = shares["persona"], shares["base"]
-    asked = [question for questions in groups.values() for question in questions]
+    persona, of_base = shares["names"]["persona"], shares["names"]["base"]
     rows.append(
         measured(
             "diversity ratio", "ratio", lambda i: float(persona[i].mean() / of_base[i].mean()),
-            asked, options, floor=Goal("at least", 1.5),
+            groups["names"], options, floor=Goal("at least", 1.5),
         )
     )  # fmt: skip
     return rows

@@ -8,8 +8,9 @@ describes twice with different capitals, are not in it, nor is Kosovo.
 
 Every fact of every country is trained, since a fact that nobody told can't be known: no record is
 held out. What is held out are compounds: for about a fifth of the countries, see
-`held_out_compound`, only single relations are trained, never a question that goes through them,
-such as the currency of the country whose capital is Paris.
+`held_out_compound`, only single relations are trained, never a chain of steps that goes through
+them, such as the currency of the country whose capital is Paris. (A fact told by another name, as
+`currency | capital=Paris`, is a single relation.)
 """
 
 from __future__ import annotations

@@ -47,8 +47,9 @@ def inversion(core: Core, options: Options) -> list[MeasureRow]:
       has at log 8 = 2.08 nats, though its gap is 0; combined NLL: by their geometric mean.
     - prior gap: the same passages under three priors each that training never saw, drawn from a
       flat Dirichlet: mean KL(q ‖ b), nats, of the posterior q that the core states when the prior
-      stands in the query, and of what it reads without one, weighed by the prior, b. Its guard is
-      the mean of -log q(author) with the author drawn from b.
+      stands in the query, and of what it reads without one, weighed by the prior, b. Its guards
+      are the mean of -log q(author) with the author drawn from b, and what q gives to authors
+      whom the prior leaves out, which b does not.
     - wrong direction: of the pairs of candidates whose odds Bayes' law moves by more than half a
       nat from the even prior to the stated one, the share whose odds the core does not move that
       way.
@@ -97,7 +98,7 @@ def inversion(core: Core, options: Options) -> list[MeasureRow]:
 def _under_priors(core: Core, items: Sequence[Item], options: Options) -> list[MeasureRow]:
     """The rows of priors that stand in the query."""
     rng = options.rng(12)
-    gaps, losses, wrong, groups, pairs = [], [], [], [], []
+    gaps, losses, wrong, groups, pairs, elsewhere = [], [], [], [], [], []
     for item in tqdm(items, desc="inversion, priors", disable=None):
         read = _normalised(_labels(core, item, item.read) - _labels(core, item))
         n = len(item.candidates)
@@ -108,6 +109,7 @@ def _under_priors(core: Core, items: Sequence[Item], options: Options) -> list[M
             told = Binding(priors.NAME, priors.written(shares))
             stated.append((np.log(percent / percent.sum()), _labels(core, item, item.read, told)))
         (_, even), *others = [(prior, _normalised(found)) for prior, found in stated]
+        elsewhere += [1 - float(np.exp(found).sum()) for _, found in stated[1:]]
         for prior, found in others:
             bayes = _normalised(read + prior)
             gaps.append(float((np.exp(found) * (found - bayes)).sum()))
@@ -123,7 +125,8 @@ def _under_priors(core: Core, items: Sequence[Item], options: Options) -> list[M
     return [
         measured(
             "prior gap", "nats", mean_of(np.array(gaps)), groups, options,
-            {"NLL under the prior": float(np.mean(losses))}, {}, Goal("at most", 0.10),
+            {"NLL under the prior": float(np.mean(losses)), "elsewhere": float(np.mean(elsewhere))},
+            {}, Goal("at most", 0.10),
         ),
         measured(
             "wrong direction", "share", mean_of(np.array(wrong)), pairs, options,
