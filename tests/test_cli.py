@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from core_model.config import Settings
-from core_model.core import Core
+from core_model.core import Core, Estimate
 from core_model.errors import CandorError, WeightsError
 from persona.events import (
     Confidence,
@@ -34,7 +34,7 @@ from persona.history import History
 from persona.turn import Turn
 from tests import recorded, toy
 from tests.fake_agent import FakeAgent, echoes, says
-from tools import TOOLS
+from tools import TOOLS, safety
 from tui import cli, plain, queries, render
 from tui.session import AgentFactory, Chat, Progress
 
@@ -338,6 +338,14 @@ def test_base_and_adapter_reach_the_settings(program: FakeProgram) -> None:
     assert (program.settings.base, program.settings.adapter) == ("here", Path("there"))
 
 
+def test_the_chat_takes_them_too_as_its_script_passes_them_on(
+    program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda prompt: "/quit")
+    assert cli.run(["chat", "--plain", "--base", "here", "--adapter", "there"], program) == 0
+    assert (program.settings.base, program.settings.adapter) == ("here", Path("there"))
+
+
 def test_the_command_starts_light() -> None:
     code = (
         "import sys, tui.cli; heavy = {'torch', 'pandas', 'scipy', 'textual', 'sqlalchemy',"
@@ -386,6 +394,21 @@ def test_a_rival_answers_in_plain_text_and_beside_the_persona(
     assert text.index("You said: hello") < text.index("[the instruct base")
     assert chat.turns[-1].rival is not None
     assert chat.turns[-1].rival.reply == "The base has no tool."
+
+
+def test_a_safety_card_says_which_number_is_which() -> None:
+    estimates = tuple(Estimate("exact", p, 0.0, 0) for p in (0.97, 0.02, 0.01))
+    lines = render.plain(render.estimate_lines(estimates, True, names=render.VERDICTS)).splitlines()
+    assert [line.split()[0] for line in lines] == list(safety.VARIABLES)
+
+
+@pytest.mark.parametrize("n", [3, 9, 100])
+def test_samples_that_do_not_fit_are_counted(n: int) -> None:
+    names = [f"Name{i}" for i in range(n)]
+    text = render.plain(render.sample_lines(names, 40, "open"))
+    shown = len(re.findall(r"Name\d+", text))
+    assert shown == n or text.endswith(f"and {n - shown} more")
+    assert (shown < n) == (n == 100)
 
 
 def test_what_is_blocked_is_never_printed() -> None:

@@ -11,10 +11,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from core_model import corpora, loading
+from core_model import corpora, loading, openvino_sampler
 from core_model.adapter import CORPORA, FILE, FIRST_CORPORA, learnt, save_adapter
 from core_model.config import Settings
-from core_model.errors import UnknownName, WeightsError
+from core_model.errors import StorageError, UnknownName, WeightsError
 from core_model.loading import load_core
 from core_model.planning import Conditional
 from core_model.torch_core import TorchCore
@@ -108,6 +108,18 @@ def test_a_full_disk_costs_time_and_no_more(
     monkeypatch.setattr(loading, "save_file", full)
     assert scores(load_core(settings)) == first
     assert list((settings.cache_dir / "merged").iterdir()) == []
+
+
+def test_a_disk_without_room_for_the_sampler_leaves_pytorch(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StorageError("Could not write model.gguf: No space left on device.")
+
+    monkeypatch.setattr(openvino_sampler, "export_gguf", full)
+    assert np.isfinite(scores(load_core(replace(settings, engine="auto")))).all()
+    with pytest.raises(WeightsError, match="CANDOR_ENGINE=torch"):
+        load_core(replace(settings, engine="openvino"))
 
 
 @pytest.mark.parametrize("name", ["base/model.safetensors", f"adapter/{FILE}"])

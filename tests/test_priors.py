@@ -107,6 +107,15 @@ def test_the_share_stands_before_or_behind_its_value() -> None:
     assert years == {"1985": 0.75, "1986": 0.25}
 
 
+@given(st.lists(st.floats(1e-12, 1e9), min_size=2, max_size=2))
+def test_what_is_written_is_read_back_however_small_a_share(weights: list[float]) -> None:
+    corpus = schema("speeches")
+    names = ("Abraham Lincoln", "Barack Obama")
+    shares = dict(zip(names, np.array(weights) / sum(weights), strict=True))
+    again = priors.read(priors.written(shares), corpus, corpus.variable("author"))
+    assert again == pytest.approx(shares, rel=0.01)
+
+
 def test_rows_ask_one_document_under_several_priors_of_the_same_candidates() -> None:
     with toy.registered(*toy.all_toys()):
         wind = toy.weather().schema.variable("wind")

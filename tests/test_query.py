@@ -153,6 +153,8 @@ def test_a_prior_is_stated_in_the_query(core: Core) -> None:
     for method in ("sampled", "data"):
         with pytest.raises(CandorError, match="--method exact"):
             run_query(core, query, "The Union must be preserved", method=method)
+    every = run_query(core, query, "The Union must be preserved", method="all")
+    assert [each["method"] for each in every["methods"]] == ["exact"]
 
 
 def test_a_measure_that_cannot_be_enumerated_is_sampled(core: Core) -> None:

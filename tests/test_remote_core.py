@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from core_model import remote_core
-from core_model.errors import EngineError
+from core_model.errors import EngineError, UnknownName
 from core_model.notation import Binding
 from core_model.planning import Conditional
 from core_model.remote_core import RemoteCore
@@ -57,6 +57,12 @@ def test_it_answers_as_the_decoder_does(core: RemoteCore) -> None:
     assert core.choose(TEXT, ["calm"], options) == pytest.approx(
         local.choose(TEXT, ["calm"], options), abs=CLOSE
     )
+
+
+def test_what_its_adapter_has_not_learnt_is_refused(server: FakeServer) -> None:
+    core = RemoteCore.connect(server.url, None, tiny.wire(), ["names"])
+    with pytest.raises(UnknownName, match="has not learnt 'weather'"):
+        core.log_prob_of(WORD, ["calm"])
 
 
 def test_it_agrees_with_the_decoder_in_nats(core: RemoteCore) -> None:

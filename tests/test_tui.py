@@ -509,6 +509,10 @@ async def test_keys_can_be_changed_and_bad_preferences_are_survived(tmp_path: Pa
     async with running(tmp_path) as (app, pilot):
         await pilot.press("f9")
         await wait_until(pilot, lambda: app.screen.query(".sheet"))
+    (tmp_path / "preferences.json").write_text('{"theme": "solarized"}')
+    async with running(tmp_path) as (app, pilot):
+        await pilot.press("f2")
+        await wait_until(pilot, lambda: app.screen.query(".sheet"))
     (tmp_path / "preferences.json").write_text("{nonsense")
     async with running(tmp_path) as (app, pilot):
         assert "defaults are used" in shown(app, "#notice")

@@ -191,3 +191,24 @@ def test_a_core_that_has_not_learnt_words_says_what_to_ask() -> None:
         core.distribution_of(asked)
     knowing = tiny.TorchCore(tiny.decoder(), tiny.wire(), learnt=["speeches", *WordingTask.corpora])
     assert knowing.distribution_of(asked).answers
+
+
+@pytest.mark.parametrize(
+    ("asked", "says", "marker"),
+    [
+        (Conditional("speeches", "author; party"), "chains of speeches", "speeches:chains"),
+        (
+            Conditional("speeches", "party", (Binding("prior", "50% Whig"),)),
+            "priors in speeches",
+            "speeches:priors",
+        ),
+    ],
+)
+def test_chains_and_priors_that_were_not_learnt_are_refused_too(
+    asked: Conditional, says: str, marker: str
+) -> None:
+    core = tiny.TorchCore(tiny.decoder(), tiny.wire(), learnt=["speeches"])
+    with pytest.raises(UnknownName, match=f"has not learnt {says}"):
+        core.distribution_of(asked)
+    knowing = tiny.TorchCore(tiny.decoder(), tiny.wire(), learnt=["speeches", marker])
+    assert knowing.distribution_of(asked).answers
