@@ -1,7 +1,7 @@
 """Measure the persona on held-out wordings, beside the measures of the core.
 
 `python -m persona.measure` runs all measures: those of `core_model.measures`, `self-knowledge` of
-the tools, `diversity` of `persona.diversity`, and `persona`, which asks each question of
+the tools, `diversity` and `sycophancy` of the modules of those names, and `persona`, which asks each question of
 `tests/heldout_questions.json`, and of `tests/heldout_places.json` where it can, as a conversation
 of its own.
 """
@@ -26,6 +26,7 @@ from persona.agent import Agent
 from persona.diversity import diversity
 from persona.events import Event, NumbersChecked, Reply, ToolCall, TurnFailed
 from persona.grammar import chat_corpora
+from persona.sycophancy import sycophancy
 from tools.registry import find
 from tools.self_knowledge import self_knowledge
 
@@ -136,4 +137,5 @@ if __name__ == "__main__":
     MEASURES["self-knowledge"] = self_knowledge
     MEASURES["persona"] = persona
     MEASURES["diversity"] = diversity
+    MEASURES["sycophancy"] = sycophancy
     sys.exit(main())
