@@ -39,12 +39,8 @@ from core_model.measures.result import Options
 DOCS = Path(__file__).parent.parent / "docs"
 CARD = Path(__file__).parent / "release" / "README.md"
 ONLY_RELEASE = ("time",)  # the command always runs the release core
-NOT_IN_WORDS = (
-    "self-knowledge",
-    "persona",
-    "diversity",
-    "sycophancy",
-)  # the base has no notation for itself
+# The base has no notation for itself, and the chat's measures have it beside the persona already.
+NOT_IN_WORDS = ("self-knowledge", "persona", "diversity", "sycophancy")
 
 
 def measure(

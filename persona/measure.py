@@ -1,9 +1,9 @@
 """Measure the persona on held-out wordings, beside the measures of the core.
 
 `python -m persona.measure` runs all measures: those of `core_model.measures`, `self-knowledge` of
-the tools, `diversity` and `sycophancy` of the modules of those names, and `persona`, which asks each question of
-`tests/heldout_questions.json`, and of `tests/heldout_places.json` where it can, as a conversation
-of its own.
+the tools, `diversity` and `sycophancy` of the modules of those names, and `persona`, which asks
+each question of `tests/heldout_questions.json`, and of `tests/heldout_places.json` where it can, as
+a conversation of its own.
 """
 
 from __future__ import annotations
