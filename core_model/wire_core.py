@@ -192,7 +192,7 @@ class WireCore(Core):
         unlearnt = None
         if wordings.relation_of(name, conditional.variable):
             unlearnt = None if self.has_learnt(wordings.LEARNT) else "questions in words"
-        elif ";" in conditional.variable and not self.has_learnt(learnt_chains(name)):
+        elif _is_chain(conditional.variable) and not self.has_learnt(learnt_chains(name)):
             unlearnt = f"chains of {name} asked as one question"
         elif any(b.variable == priors.NAME for b in conditional.given):
             unlearnt = None if self.has_learnt(priors.learnt(name)) else f"priors in {name}"
@@ -240,6 +240,11 @@ class WireCore(Core):
         answers = tuple(Answer(text, float(np.exp(v))) for text, v in found.log_p.items())
         listed = min(sum(a.probability for a in answers), 1.0)
         return Distribution(printed, "exact", answers, listed, found.entropy, found.stderr, found.n)
+
+
+def _is_chain(asked: str) -> bool:
+    """Whether steps are asked as one; `I(a; b)` has a semicolon too."""
+    return ";" in asked and isinstance(notation.parse(asked), notation.Draw)
 
 
 def _document_first(conditional: Conditional) -> Conditional:

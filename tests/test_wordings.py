@@ -212,3 +212,6 @@ def test_chains_and_priors_that_were_not_learnt_are_refused_too(
         core.distribution_of(asked)
     knowing = tiny.TorchCore(tiny.decoder(), tiny.wire(), learnt=["speeches", marker])
     assert knowing.distribution_of(asked).answers
+    # The semicolon of a measure makes no chain.
+    number = Conditional("speeches", "I(party; medium)")
+    assert core.distribution_of(number).answers

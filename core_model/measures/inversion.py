@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from tqdm import tqdm
 
 from core_model import corpora, priors
 from core_model.core import Core
-from core_model.errors import CandorError
+from core_model.errors import CandorError, UnknownName
 from core_model.measures.attribution import eligible
 from core_model.measures.result import Floats, Goal, MeasureRow, Options, mean_of, measured
 from core_model.notation import Binding
@@ -45,11 +46,11 @@ def inversion(core: Core, options: Options) -> list[MeasureRow]:
     - inversion gap: mean KL(read ‖ reversed), nats. Its guards are
     - read NLL, reversed NLL: of the true label by either route, which a core that knows nothing
       has at log 8 = 2.08 nats, though its gap is 0; combined NLL: by their geometric mean.
-    - prior gap: the same passages under three priors each that training never saw, drawn from a
-      flat Dirichlet: mean KL(q ‖ b), nats, of the posterior q that the core states when the prior
-      stands in the query, and of what it reads without one, weighed by the prior, b. Its guards
-      are the mean of -log q(author) with the author drawn from b, and what q gives to authors
-      whom the prior leaves out, which b does not.
+    - prior gap, of a core that has learnt to read priors: the same passages under three priors each
+      that training never saw, drawn from a flat Dirichlet: mean KL(q ‖ b), nats, of the posterior q
+      that the core states when the prior stands in the query, and of what it reads without one,
+      weighed by the prior, b. Its guards are the mean of -log q(author) with the author drawn from
+      b, and what q gives to authors whom the prior leaves out, which b does not.
     - wrong direction: of the pairs of candidates whose odds Bayes' law moves by more than half a
       nat from the even prior to the stated one, the share whose odds the core does not move that
       way.
@@ -91,7 +92,8 @@ def inversion(core: Core, options: Options) -> list[MeasureRow]:
             for what, loss in losses.items()
         ]  # fmt: skip
     if core.knows("speeches"):
-        rows += _under_priors(core, _passages(options), options)
+        with suppress(UnknownName):  # of a core that has not learnt to read priors
+            rows += _under_priors(core, _passages(options), options)
     return rows
 
 

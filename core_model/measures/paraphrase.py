@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 from tqdm import tqdm
@@ -12,6 +13,7 @@ from core_model import corpora, wordings
 from core_model.core import Core
 from core_model.corpora import kin, stories
 from core_model.corpora.names import Names
+from core_model.errors import UnknownName
 from core_model.measures.result import (
     Floats,
     Goal,
@@ -55,6 +57,14 @@ def paraphrase(core: Core, options: Options) -> list[MeasureRow]:
 
     Intervals resample items.
     """
+    rows: list[MeasureRow] = []
+    with suppress(UnknownName):  # of a core that has not learnt questions in words
+        rows += _worded(core, options)
+    return rows + (_retold(core, options) if core.knows("stories") else [])
+
+
+def _worded(core: Core, options: Options) -> list[MeasureRow]:
+    """The rows of relations that are asked in several wordings."""
     rng = options.rng(20)
     within, between, flips, clear, groups = [], [], [], [], []
     for name in filter(core.knows, CORPORA):
@@ -76,7 +86,7 @@ def paraphrase(core: Core, options: Options) -> list[MeasureRow]:
             between.append(_pairwise(answers))
     apart = float(np.mean(between))
     ratio = apart / max(float(np.mean(within)), 1e-9)
-    rows = [
+    return [
         measured(
             "paraphrase JSD", "bits", mean_of(np.array(within)), groups, options,
             {"between questions": apart, "ratio": ratio}, {}, Goal("at most", 0.02),
@@ -87,7 +97,6 @@ def paraphrase(core: Core, options: Options) -> list[MeasureRow]:
             {"beyond near ties": float(np.mean(clear))}, {}, Goal("at most", 0.04),
         ),
     ]  # fmt: skip
-    return rows + (_retold(core, options) if core.knows("stories") else [])
 
 
 def _retold(core: Core, options: Options) -> list[MeasureRow]:
