@@ -8,15 +8,16 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from core_model.errors import HeldOutError
 from core_model.graph import Schema
 
+if TYPE_CHECKING:
+    import numpy as np
+
 Split = Literal["train", "held_out"]
-Drawer = Callable[[np.random.Generator], Mapping[str, str]]
+Drawer = Callable[["np.random.Generator"], Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
