@@ -39,7 +39,7 @@ from core_model.decoder import Decoder
 from core_model.errors import CandorError
 from core_model.export import write_tokenizer
 from core_model.gguf_export import spelled
-from core_model.loading import load_embedded, merged_weights
+from core_model.loading import load_embedded, merged_weights, sampler_folder
 from core_model.measure import chosen
 from core_model.notation import Binding
 from core_model.openvino_sampler import MODEL, OpenVinoSampler
@@ -150,10 +150,10 @@ class Bench:
 
     def sampler(self, engine: str) -> Sampler:
         """Candor's sampler on an engine; its texts never end before their limit."""
-        never = -1
+        never = 2**31 - 1  # no token has this number
         if engine == "torch":
             return TorchSampler(self.core._reader, never)
-        return OpenVinoSampler(self.settings.cache_dir / "openvino" / self.core.name, never)
+        return OpenVinoSampler(sampler_folder(self.settings.cache_dir, self.core.name), never)
 
 
 # Workloads
@@ -345,7 +345,7 @@ def fidelity(bench: Bench) -> dict[str, float]:
     wire, shape = bench.core._wire, bench.core._reader._decoder.shape
     exact = Decoder(shape, merged_weights(bench.settings), torch.float32)
     ruled_out = wire.never_in_text(shape.vocabulary)
-    graph = compiled(bench.settings.cache_dir / "openvino" / bench.core.name)
+    graph = compiled(sampler_folder(bench.settings.cache_dir, bench.core.name))
     total, tokens = np.zeros(2), 0
     for record in records[:: len(records) // FIDELITY_PASSAGES]:
         given = (Binding("author", record.values["author"]),)

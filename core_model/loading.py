@@ -63,7 +63,7 @@ def load_embedded(settings: Settings, progress: Progress | None = None) -> Torch
     with _alone(settings.cache_dir):
         merged = _cached(base, shape, adapter, settings.cache_dir / "merged", report)
         if settings.engine == "openvino" or (settings.engine != "torch" and not on_gpu):
-            folder = settings.cache_dir / "openvino" / f"{name}-{_kind()}"
+            folder = sampler_folder(settings.cache_dir, name)
             try:
                 prepare(shape, merged, base.tokenizer, wire, folder, report, compute_dtype())
                 sampler = OpenVinoSampler(folder, wire.end)
@@ -124,6 +124,11 @@ def compute_dtype() -> torch.dtype:
     """bfloat16 where the processor computes it natively, else float32."""
     native = torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if native else torch.float32
+
+
+def sampler_folder(cache_dir: Path, name: str) -> Path:
+    """Where the sampler's form of a core is kept."""
+    return cache_dir / "openvino" / f"{name}-{_kind()}"
 
 
 def _kind() -> str:
