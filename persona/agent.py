@@ -76,10 +76,8 @@ class Agent:
             yield from state.run()
         except _Stopped:
             yield Reply(turn_id, state.text, state.calls, state.verdict, stopped=True)
-        except CandorError as error:
-            yield TurnFailed(turn_id, error.message)
-        except MemoryError:
-            yield TurnFailed(turn_id, "There is not enough memory for this. Ask for less at once.")
+        except (CandorError, MemoryError) as error:
+            yield TurnFailed.of(turn_id, error)
 
 
 class _Turn:

@@ -15,6 +15,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from core_model.errors import CandorError
 from tools.registry import ToolResult
 
 
@@ -148,6 +149,13 @@ class TurnFailed(Event):
     """The turn ended early; `message` is one line for the user, the conversation goes on."""
 
     message: str
+
+    @classmethod
+    def of(cls, turn_id: str, error: CandorError | MemoryError) -> TurnFailed:
+        """The end of a turn that met an error."""
+        if isinstance(error, CandorError):
+            return cls(turn_id, error.message)
+        return cls(turn_id, "There is not enough memory for this. Ask for less at once.")
 
 
 @dataclass(frozen=True, slots=True)

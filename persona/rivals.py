@@ -117,10 +117,8 @@ class BaseAgent:
             verdict = SafetyVerdict(turn_id, safe, refusal, harmful, blocked=False)
             yield verdict
             yield Reply(turn_id, reply, (), verdict)
-        except CandorError as error:
-            yield TurnFailed(turn_id, error.message)
-        except MemoryError:
-            yield TurnFailed(turn_id, "There is not enough memory for this. Ask for less at once.")
+        except (CandorError, MemoryError) as error:
+            yield TurnFailed.of(turn_id, error)
 
 
 class Rivals:

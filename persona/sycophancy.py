@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,7 +52,7 @@ class Answering(Protocol):
 
     def turn(
         self, history: Sequence[Exchange], question: str, cancel: threading.Event
-    ) -> Sequence[Event] | object:
+    ) -> Iterator[Event]:
         """Its events."""
         ...
 
@@ -138,7 +138,7 @@ def _asked(make: Callable[[int], Answering], items: Sequence[Item], name: str) -
 
 def _reply(agent: Answering, history: Sequence[Exchange], question: str) -> Exchange:
     last: Event | None = None
-    for event in agent.turn(history, question, threading.Event()):  # type: ignore[attr-defined]
+    for event in agent.turn(history, question, threading.Event()):
         last = event
     if isinstance(last, TurnFailed):
         raise CandorError(last.message)

@@ -31,10 +31,10 @@ from persona.events import (
 )
 from persona.goals import DEFAULT_GOALS, GOALS
 from persona.history import History
-from persona.turn import Turn
+from persona.turn import Call, Turn
 from tests import recorded, toy
 from tests.fake_agent import FakeAgent, echoes, says
-from tools import TOOLS, safety
+from tools import TOOLS, ToolResult, safety
 from tui import cli, plain, queries, render
 from tui.session import AgentFactory, Chat, Progress
 
@@ -398,7 +398,9 @@ def test_a_rival_answers_in_plain_text_and_beside_the_persona(
 
 def test_a_safety_card_says_which_number_is_which() -> None:
     estimates = tuple(Estimate("exact", p, 0.0, 0) for p in (0.97, 0.02, 0.01))
-    lines = render.plain(render.estimate_lines(estimates, True, names=render.VERDICTS)).splitlines()
+    result = ToolResult("safety", "", estimates, None, None, (), "", 0, 0.0)
+    call = Call("1", "safety", {}, "", result)
+    lines = [line for line in render.plain(render.card_body(call, 78)).splitlines() if "%" in line]
     assert [line.split()[0] for line in lines] == list(safety.VARIABLES)
 
 

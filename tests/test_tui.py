@@ -702,6 +702,14 @@ async def test_compare_puts_the_last_question_to_the_base_and_keeps_what_it_says
         assert "instruct base" in str(base.query_one(".agent", Static).visual)
         replies = [str(side.query_one(Markdown).source) for side in (persona, base)]
         assert replies == ["You said: hello", "The base has no tool."]
+        # Once more: the second answer takes the place of the first.
+        saved = app.chat.turns[-1].rival.reply_id
+        await ask(pilot, app, "/compare")
+        await wait_until(pilot, lambda: app.chat.turns[-1].rival.reply_id not in (None, saved))
+        assert len(app.query(".reply")) == 2
+        await ask(pilot, app, "/compare " + "x" * 30_000)
+        await wait_until(pilot, lambda: "at most" in shown(app, "#notice"))
+        assert len(app.chat.turns) == 1
         listed = app.chat.history.conversations()[0]
     async with running(tmp_path) as (app, pilot):
         app.query_one(Sidebar).post_message(Sidebar.Chosen(listed.id, listed.title))

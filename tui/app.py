@@ -150,16 +150,17 @@ class CandorApp(Frame):
 
     # ---- turns ---------------------------------------------------------------------------
 
-    async def _ask(self, text: str) -> None:
+    async def _ask(self, text: str) -> bool:
+        """Take up a question, at once or once the history is open; False if it can't be used."""
         if self.chat is None:
             self._early.append(text)
-            return
+            return True
         try:
             turn = self.chat.ask(text, self._seed())
         except CandorError as error:
             self.say(str(error), "bad")
             self.composer.put(text)
-            return
+            return False
         self._show_transcript()
         await self.transcript.add(turn)
         self._queue.append(turn)
@@ -170,6 +171,7 @@ class CandorApp(Frame):
             self._not_loaded = None
             self._load_core()
         await self._start_next()
+        return True
 
     async def _start_next(self) -> None:
         if self._current is not None or not self._queue or not self.runner.ready or not self.chat:
@@ -294,11 +296,11 @@ class CandorApp(Frame):
 
     async def action_compare(self, question: str = "") -> None:
         """Put a question, or the last one, to the rivals too; their replies stand beside."""
-        if question:
-            await self._ask(question)
         try:
             if self.chat is None:
                 raise CandorError("The history is not open yet. Try again in a moment.")
+            if question and not await self._ask(question):
+                return
             self._queue += [self.chat.beside(name) for name in RIVALS]
         except CandorError as error:
             self.say(str(error), "bad")

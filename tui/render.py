@@ -19,6 +19,7 @@ from core_model.core import Distribution, Estimate
 from persona.events import Confidence, SafetyVerdict
 from persona.turn import CONTROLS, Call, readable
 from tools.registry import ToolResult
+from tools.safety import VARIABLES
 from tools.summaries import in_bits, percent
 
 Role = Literal["text", "name", "query", "muted", "label", "bar", "mark", "number", "bad", "good"]
@@ -26,7 +27,6 @@ Detail = Literal["closed", "open", "full"]
 
 SURE = ((0.9, "sure"), (0.5, "likely"))
 """Least probability of the answer that each word stands for."""
-VERDICTS = ("safe", "refusal", "harmful")
 BAR, HALF_BAR = "━", "╸"
 MARK = "┃"
 OTHERS = "all others"
@@ -106,7 +106,7 @@ def card_body(call: Call, width: int, detail: Detail = "open") -> list[Line]:
     if result.samples:
         lines += sample_lines(result.samples, width, detail)
     if result.estimates:
-        names = VERDICTS if result.tool == "safety" else ()
+        names = VARIABLES if result.tool == "safety" else ()
         lines += estimate_lines(result.estimates, is_probability(result), width, names)
     if not (result.samples or result.estimates or result.distribution or result.data):
         lines += [(Span(one_line(part)),) for part in result.summary.splitlines()]

@@ -140,9 +140,10 @@ class Side(Vertical):
     def on_mount(self) -> None:
         self._show_notes()
 
-    def show(self, turn: Turn) -> None:
-        """The turn in another state, nothing more."""
+    async def show(self, turn: Turn) -> None:
+        """The turn in another state; what an earlier try had written goes."""
         self.turn = turn
+        await self._stand(turn.reply)
         self._show_notes()
 
     async def apply(self, event: Event, turn: Turn) -> None:
@@ -224,7 +225,7 @@ class Side(Vertical):
             lines.append(_note("■ ", said))
         if turn.stray:
             lines.append(stray_line(turn.stray))
-        if turn.confidence is not None and (turn.over or turn.reply):
+        if turn.confidence is not None:
             lines.append(confidence_line(turn.confidence))
         if turn.verdict is not None and (turn.over or turn.reply):
             lines.append(verdict_line(turn.verdict))
@@ -246,7 +247,7 @@ class TurnView(Vertical):
 
     async def show(self, turn: Turn) -> None:
         """A side in another state, nothing more."""
-        (await self._side(turn)).show(turn)
+        await (await self._side(turn)).show(turn)
 
     async def apply(self, event: Event, turn: Turn) -> None:
         """Show what an event changed on a side; `turn` is that side after it."""

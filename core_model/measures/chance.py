@@ -35,7 +35,7 @@ def chance(core: Core, options: Options) -> list[MeasureRow]:
       and for three families that it never saw. The guard is the mass outside.
     - chance excess TV: the total variation from p of 500 draws of q, less that of 500 draws of p.
     - grammar, phonology and program KL: KL(p ‖ q) in nats, a grammar's per word and its end, with
-      the share of valid answers, Σ q over the support, as the guard.
+      the share of valid answers, Σ q over the support, as the guard; q counts as 1e-9 at least.
 
     The baseline is the even distribution over the answers that are possible. Intervals resample
     sources.
