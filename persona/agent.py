@@ -1,10 +1,14 @@
 """The persona: an unknown author conditioned on goals, who acts by calls and then replies.
 
 A turn, as a stream of events: choose the action (an exact distribution over replying and the
-tools); decode the call piece by piece under its grammar; run the tool; write the reply given its
-result, in which only the result's numbers can be written; check the numbers; judge the reply's
-safety in its dialogue. A reply that is blocked is written again under harder conditions, and
-refused when that is blocked too.
+tools); decode the call piece by piece under its grammar; run the tool; choose again, until the
+action is to reply; write the reply given the results, in which only their numbers can be written;
+check the numbers; judge the reply's safety in its dialogue; read from the reply who wrote it. A
+reply that is blocked is written again under harder conditions, and refused when that is blocked
+too.
+
+Of several drafts one is drawn in proportion to P(the conduct asked for | draft): importance
+resampling from what the author writes towards what the author should be like.
 """
 
 from __future__ import annotations
@@ -23,9 +27,13 @@ from core_model.notation import Binding
 from core_model.numerals import numbers_in
 from persona import goals as goal_set
 from persona import script
+from persona.dialogues import Step, order_of
 from persona.events import (
     ActionChosen,
+    AuthorChosen,
+    AuthorRead,
     Confidence,
+    DraftsWeighed,
     Event,
     Exchange,
     NumbersChecked,
@@ -38,8 +46,9 @@ from persona.events import (
     TurnFailed,
     TurnStarted,
 )
-from persona.grammar import REPLY, CallGrammar, chat_corpora, pieces_of
+from persona.grammar import PLANS, REPLY, CallGrammar, chat_corpora, marker, pieces_of
 from persona.phrasings.calls import Call
+from persona.phrasings.plans import MOST_STEPS
 from persona.turn import clean_question
 from tools import safety
 from tools.registry import TOOLS, Context, ToolResult, run
@@ -52,17 +61,27 @@ REFUSAL = "I won't help with that."
 HARDER = ("honest", "harmless")
 
 
+Acted = tuple[list[Step], tuple[Binding, ...], Confidence | None]
+"""Calls with what they found, what is known then, and how sure the one fact is."""
+
+
 class _Stopped(Exception):
     """The user stopped the turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """The persona on a core; `seed` and a turn's place in its conversation decide all draws."""
+    """The persona on a core; `seed` and a turn's place in its conversation decide all draws.
+
+    author: whose words the replies are: one of `goals.VOICES`, "drawn" from p(author | conduct)
+    anew for every turn, or "any", the sum over all. drafts: replies written of which one is kept.
+    """
 
     core: Core
     goals: tuple[str, ...] = goal_set.DEFAULT_GOALS
     seed: int = 0
+    author: str = goal_set.DEFAULT_AUTHOR
+    drafts: int = 1
 
     def turn(
         self, history: Sequence[Exchange], question: str, cancel: threading.Event
@@ -101,37 +120,67 @@ class _Turn:
     def run(self) -> Iterator[Event]:
         question = clean_question(self.question)
         condition = goal_set.condition(self.agent.goals)
+        self._require_conducts()
         history = list(self.history[-script.KEPT_TURNS :])
         while True:
             known = script.opening(condition, [_said(exchange) for exchange in history], question)
             texts = (*(exchange.question for exchange in history), question)
             grammar = CallGrammar(texts, chat_corpora(self.agent.core))
             try:
-                pieces, probabilities = self._decode_call(known, grammar)
+                chosen = self._decode_call(known, grammar)
                 break
             except TextTooLong:
                 if not history:
                     raise
                 history.pop(0)
-        yield ActionChosen(self.id, pieces[0], probabilities)
-        call = grammar.call(pieces)
-        summary: str | None = None
-        confidence: Confidence | None = None
-        if call is not None:
-            result, summary = yield from self._call(call)
-            confidence = Confidence.of(self.id, result)
-            known = known + script.called(pieces, summary)
-        allowed = _numbers(summary, call)
-        for delta in self._written(known, allowed, self.agent.goals):
+        steps, known, confidence = yield from self._act(known, grammar, chosen)
+        ordered = order_of(steps)
+        if ordered is not None:
+            known = (*known, Binding("order", ordered))
+        author = yield from self._author(known)
+        allowed = _numbers(steps)
+        for delta in self._drafted(known, author, allowed):
+            if isinstance(delta, Event):
+                yield delta
+                continue
             self.text += delta
             yield ReplyDelta(self.id, delta)
         yield self._checked(allowed)
         if confidence is not None:
             yield confidence
-        yield from self._judge(question, known, allowed)
+        yield from self._judge(question, known, author, allowed)
+        if self._has_conducts and self.text != REFUSAL:
+            yield self._read(known, self.text)
         yield Reply(self.id, self.text, self.calls, self.verdict)
 
-    def _call(self, call: Call) -> Generator[Event, None, tuple[ToolResult | None, str]]:
+    def _act(
+        self, known: tuple[Binding, ...], grammar: CallGrammar,
+        chosen: tuple[list[str], dict[str, float]],
+    ) -> Generator[Event, None, Acted]:  # fmt: skip
+        """Make calls until the action is to reply."""
+        steps: list[Step] = []
+        facts: list[Confidence | None] = []
+        several = self.agent.core.has_learnt(marker(PLANS))
+        while True:
+            pieces, probabilities = chosen
+            yield ActionChosen(self.id, pieces[0], probabilities)
+            call = grammar.call(pieces)
+            if call is None or any(call == step.call for step in steps):
+                break
+            result, summary = yield from self._call(call, str(len(steps) + 1))
+            steps.append(Step(call, summary))
+            facts.append(Confidence.of(self.id, result))
+            known = known + script.called(pieces, summary)
+            if not several or len(steps) == MOST_STEPS:
+                break
+            found = tuple(step.summary for step in steps)
+            chosen = self._decode_call(known, replace(grammar, results=found))
+        certain = [fact for fact in facts if fact is not None]
+        return steps, known, certain[0] if len(certain) == 1 else None
+
+    def _call(
+        self, call: Call, number: str
+    ) -> Generator[Event, None, tuple[ToolResult | None, str]]:
         """Run a tool; returns its result and summary, or the error that stands for that."""
         arguments, tool = call.arguments(), TOOLS[call.tool]
         result, error, query = None, None, ""
@@ -139,22 +188,22 @@ class _Turn:
             query = tool.query(arguments)
         except CandorError as failure:
             error = failure.message
-        yield ToolStarted(self.id, "1", call.tool, arguments, query)
-        self.calls = (ToolCall(call.tool, arguments),)
+        yield ToolStarted(self.id, number, call.tool, arguments, query)
+        self.calls = (*self.calls, ToolCall(call.tool, arguments))
         if error is None:
             core = Interruptible(self.agent.core, self._check)
             try:
                 result = run(call.tool, arguments, Context(core, self.seed))
             except CandorError as failure:
                 error = failure.message
-        yield ToolFinished(self.id, "1", result, error)
+        yield ToolFinished(self.id, number, result, error)
         return result, result.summary if result is not None else f"error: {error}"
 
     def _decode_call(
         self, known: tuple[Binding, ...], grammar: CallGrammar
     ) -> tuple[list[str], dict[str, float]]:
         """The most probable call, piece by piece, and the distribution over its first piece."""
-        core, conditional = self.agent.core, script.call_of(known)
+        core, conditional = self.agent.core, script.asked("call", known)
         pieces: list[str] = []
         probabilities: dict[str, float] = {}
         while True:
@@ -173,11 +222,82 @@ class _Turn:
             if best == REPLY and len(pieces) == 1:
                 return pieces, probabilities
 
+    @property
+    def _has_conducts(self) -> bool:
+        return self.agent.core.has_learnt(marker(script.CONDUCTS))
+
+    def _require_conducts(self) -> None:
+        asked = goal_set.conduct_of(self.agent.goals)
+        if self._has_conducts:
+            return
+        if asked in goal_set.MISALIGNED:
+            raise CandorError(
+                f"This core has not learnt to be {asked}. Choose among: "
+                f"{', '.join(goal_set.GOALS)}."
+            )
+        if self.agent.author != goal_set.DEFAULT_AUTHOR or self.agent.drafts > 1:
+            raise CandorError("This core has not learnt to tell authors apart.")
+
+    def _author(self, known: tuple[Binding, ...]) -> Generator[Event, None, tuple[Binding, ...]]:
+        """Who writes, as conditions: the conduct among the goals, and the author held or drawn."""
+        if not self._has_conducts:
+            return ()
+        conduct = goal_set.conduct_of(self.agent.goals)
+        author = () if conduct is None else (Binding(script.CONDUCT, conduct),)
+        name = self.agent.author
+        if name == goal_set.ANY:
+            return author
+        if name == goal_set.DRAWN:
+            self._check()
+            p = np.exp(
+                self.agent.core.log_prob_of(
+                    script.asked(script.AUTHOR, (*known, *author)), goal_set.VOICES
+                )
+            )
+            p /= p.sum()
+            name = goal_set.VOICES[int(self.rng.choice(len(p), p=p))]
+            shares = {v: float(q) for v, q in zip(goal_set.VOICES, p, strict=True)}
+            yield AuthorChosen(self.id, name, shares)
+        return (*author, Binding(script.AUTHOR, name))
+
+    def _read(self, known: tuple[Binding, ...], reply: str) -> AuthorRead:
+        """Who wrote a reply, by its words in its dialogue: goals are left out."""
+        said = (*(b for b in known if b.variable != "goals"), Binding("assistant", reply))
+        found = []
+        for variable, values in (
+            (script.CONDUCT, goal_set.CONDUCTS),
+            (script.AUTHOR, goal_set.VOICES),
+        ):
+            self._check()
+            p = np.exp(self.agent.core.log_prob_of(script.asked(variable, said), values))
+            found.append({v: float(q) for v, q in zip(values, p / p.sum(), strict=True)})
+        return AuthorRead(self.id, *found)
+
+    def _drafted(
+        self, known: tuple[Binding, ...], author: tuple[Binding, ...], allowed: Sequence[str]
+    ) -> Iterator[str | DraftsWeighed]:
+        """The reply as it is written, or one of several drafts and how they were weighed."""
+        goals = self.agent.goals
+        conduct = goal_set.conduct_of(goals)
+        if self.agent.drafts < 2 or conduct is None:
+            yield from self._written(known, author, allowed, goals)
+            return
+        drafts = [
+            "".join(self._written(known, author, allowed, goals)) for _ in range(self.agent.drafts)
+        ]
+        weights = np.array([self._read(known, draft).conducts[conduct] for draft in drafts])
+        weights /= weights.sum()
+        kept = int(self.rng.choice(len(drafts), p=weights))
+        yield DraftsWeighed.of(self.id, weights.tolist(), kept)
+        yield drafts[kept]
+
     def _written(
-        self, known: tuple[Binding, ...], allowed: Sequence[str], goals: Sequence[str]
-    ) -> Iterator[str]:
-        """Pieces of a reply given these goals."""
-        conditional = script.reply_of((Binding("goals", goal_set.condition(goals)), *known[1:]))
+        self, known: tuple[Binding, ...], author: tuple[Binding, ...], allowed: Sequence[str],
+        goals: Sequence[str],
+    ) -> Iterator[str]:  # fmt: skip
+        """Pieces of a reply given these goals, by this author."""
+        goal = Binding("goals", goal_set.condition(goals))
+        conditional = script.asked("reply", (goal, *known[1:], *author))
         for delta in self.agent.core.write(
             conditional, self.rng, allowed, TEMPERATURE, MAX_REPLY_TOKENS
         ):
@@ -189,14 +309,18 @@ class _Turn:
         return NumbersChecked(self.id, allowed, stray)
 
     def _judge(
-        self, question: str, known: tuple[Binding, ...], allowed: tuple[str, ...]
-    ) -> Iterator[Event]:
+        self, question: str, known: tuple[Binding, ...], author: tuple[Binding, ...],
+        allowed: tuple[str, ...],
+    ) -> Iterator[Event]:  # fmt: skip
         """The verdict on the reply; a blocked one is rewritten once and then refused."""
         verdict = self._verdict(question, self.text)
         if verdict.blocked:
             self.text, self.verdict = "", verdict
             yield verdict
-            draft = "".join(self._written(known, allowed, HARDER))
+            harder = tuple(b for b in author if b.variable != script.CONDUCT)
+            if len(harder) < len(author):
+                harder = (Binding(script.CONDUCT, HARDER[0]), *harder)
+            draft = "".join(self._written(known, harder, allowed, HARDER))
             second = self._verdict(question, draft)
             self.text = REFUSAL if second.blocked else draft
             yield self._checked(allowed)
@@ -217,19 +341,19 @@ class _Turn:
             raise _Stopped
 
 
-def _numbers(summary: str | None, call: Call | None) -> tuple[str, ...]:
-    """The numbers a reply may state: its result's, and those of what is asked and known."""
-    if summary is None or call is None:
-        return ()
-    of_call = " ".join([call.event_value or "", *(binding.value for binding in call.given)])
-    return tuple(dict.fromkeys([*numbers_in(summary), *numbers_in(of_call)]))
+def _numbers(steps: Sequence[Step]) -> tuple[str, ...]:
+    """The numbers a reply may state: its results', and those of what is asked and known."""
+    found: list[str] = []
+    for step in steps:
+        call = step.call
+        of_call = " ".join([call.event_value or "", *(binding.value for binding in call.given)])
+        found += [*numbers_in(step.summary), *numbers_in(of_call)]
+    return tuple(dict.fromkeys(found))
 
 
 def _said(exchange: Exchange) -> script.Said:
-    call = _call(exchange.tool_calls[0]) if exchange.tool_calls else None
-    return script.Said(
-        exchange.question, tuple(pieces_of(call)) if call is not None else (), exchange.reply
-    )
+    calls = tuple(tuple(pieces_of(_call(stored))) for stored in exchange.tool_calls)
+    return script.Said(exchange.question, calls, exchange.reply)
 
 
 def _call(stored: ToolCall) -> Call:

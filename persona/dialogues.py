@@ -2,6 +2,7 @@
 
 A dialogue is one to three turns: a question in somebody's words, the call it should lead to with
 all arguments resolved, a made-up result in the tools' spelling, and a reply that copies from it.
+Some questions lead to several calls, a later one with what an earlier one found.
 Wordings are split for good (`persona.phrasings.split_of`); so are first names and years.
 
     python -m persona.dialogues --held-out 100 --seed 7      the held-out questions, as JSON
@@ -14,7 +15,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypeVar
 
@@ -34,7 +35,16 @@ from persona.phrasings import (
     templates,
 )
 from persona.phrasings.calls import Call
-from persona.phrasings.replies import talk_reply, tool_reply
+from persona.phrasings.plans import (
+    Plan,
+    call_at,
+    fill_plan,
+    first_answer,
+    order,
+    plan_reply,
+    plans,
+)
+from persona.phrasings.replies import ERROR, corrected, talk_reply, tool_reply
 from persona.phrasings.results import made_up
 from persona.phrasings.style import Manner, manner, reworded, typed
 from persona.phrasings.surfaces import Filled, Values, after, applicable, authors, call_of, fill
@@ -42,14 +52,16 @@ from persona.phrasings.surfaces import Filled, Values, after, applicable, author
 __all__ = ["Call", "Dialogue", "Turn", "Values", "compose", "corpus_values", "held_out_questions"]
 
 KIND_SHARES: dict[str, float] = {
-    "names": 0.30,
-    "speeches": 0.26,
-    "places": 0.12,
-    "small_talk": 0.09,
-    "outside": 0.12,
-    "harmful": 0.05,
-    "borderline": 0.03,
-    "safety": 0.03,
+    "names": 0.25,
+    "speeches": 0.22,
+    "places": 0.10,
+    "plans": 0.13,
+    "small_talk": 0.08,
+    "outside": 0.10,
+    "missing": 0.025,
+    "harmful": 0.045,
+    "borderline": 0.025,
+    "safety": 0.025,
 }
 TOOL_SHARES: dict[str, dict[str, float]] = {
     "names": {
@@ -89,15 +101,26 @@ HELD_OUT_YEAR_SHARE = 0.5
 NAME_TEMPER = 0.6
 """Names are drawn in proportion to (births)^NAME_TEMPER: common ones first, rare ones too."""
 NEW_CALL_TRIES = 8
+CORRECTED_SHARE = 0.6
+"""Of calls that meet an error, how many are made again without their last condition."""
 
 W = TypeVar("W", bound=Words)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A call and what came of it: the result's summary, or a line that starts with `error: `."""
+
+    call: Call
+    summary: str
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One exchange; `call` and `summary` are None where no tool was needed.
 
-    wording is the id of the template the question came from.
+    wording is the id of the template the question came from; before: the calls that came before
+    the last one.
     """
 
     question: str
@@ -106,6 +129,14 @@ class Turn:
     reply: str
     goals: tuple[str, ...]
     wording: str
+    before: tuple[Step, ...] = ()
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All calls, in order."""
+        if self.call is None or self.summary is None:
+            return self.before
+        return (*self.before, Step(self.call, self.summary))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +149,7 @@ class Dialogue:
 
 def compose(rng: np.random.Generator, split: Split, values: Values) -> Dialogue:
     """One dialogue from the wordings of one split."""
-    return _Composer(rng, split, values, _goals(rng), manner(rng)).dialogue()
+    return Composer(rng, split, values, _goals(rng), manner(rng)).dialogue()
 
 
 def held_out_questions(
@@ -149,6 +180,11 @@ def held_out_questions(
             }
         )
     return questions
+
+
+def order_of(steps: Sequence[Step]) -> str | None:
+    """What is worked out from several results before they are told; None where there is nothing."""
+    return order([step.call for step in steps], [step.summary for step in steps])
 
 
 @cache
@@ -205,7 +241,7 @@ def _goals(rng: np.random.Generator) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Composer:
+class Composer:
     rng: np.random.Generator
     split: Split
     values: Values
@@ -230,20 +266,23 @@ class _Composer:
             corpus = "" if kind == "safety" else kind
             plain = [t for t in templates() if t.tool == tool and t.corpus == corpus]
             return self.ask(self.wording([t for t in plain if not _borderline(t)] or plain))
+        if kind == "plans":
+            return self.plan()
         if kind == "borderline" and self.rng.random() < 0.4:
             return self.ask(self.wording([t for t in templates() if _borderline(t)]))
         return self.talk(kind)
 
     def next(self, turns: Sequence[Turn]) -> Turn:
         """A turn that leans on those before."""
-        call = next(turn.call for turn in reversed(turns) if turn.call is not None)
-        kind = self.choose(AFTER_SHARES)
+        last = next(turn for turn in reversed(turns) if turn.call is not None)
+        kind, call = self.choose(AFTER_SHARES), last.call
+        assert call is not None
         if kind == "thanks":
             return self.talk("small_talk", "thanks")
         if kind == "outside":
             return self.talk("outside_after", about=call.corpus)
         fitting = [f for f in follow_ups() if applicable(f, call)]
-        fitting = [f for f in fitting if f.split == self.split]
+        fitting = [f for f in fitting if f.split == self.split and not last.before]
         if kind == "after" or not fitting:
             return self.talk("after")
         groups = sorted({f.group for f in fitting})
@@ -262,15 +301,52 @@ class _Composer:
                 break
         return self.tool_turn(wording, filled, asked)
 
+    def plan(self) -> Turn:
+        """A question that several calls answer."""
+        plan: Plan = self.wording(plans())
+        filled = fill_plan(plan, self.values, self.rng)
+        steps: list[Step] = []
+        while len(steps) < len(plan.steps):
+            first = first_answer(steps[0].summary) if steps else None
+            call = call_at(plan, len(steps), filled, first)
+            steps.append(Step(call, self.found(call)))
+        calls, summaries = [s.call for s in steps], [s.summary for s in steps]
+        reply = plan_reply(calls, summaries, self.goals, self.rng)
+        parts = filled.parts
+        if self.split == "train":
+            parts = reworded(parts, self.rng)
+        question = typed(parts, self.how, self.rng)
+        return Turn(
+            question, calls[-1], summaries[-1], reply, self.goals, plan.id, tuple(steps[:-1])
+        )
+
+    def found(self, call: Call) -> str:
+        """A made-up result that is no error."""
+        while True:
+            summary = made_up(call, self.values, self.rng)
+            if not summary.startswith(ERROR):
+                return summary
+
     def tool_turn(self, wording: Words, filled: Filled, call: Call) -> Turn:
         summary = made_up(call, self.values, self.rng)
+        before: tuple[Step, ...] = ()
+        if (
+            summary.startswith(ERROR)
+            and len(call.given) > 1
+            and self.rng.random() < CORRECTED_SHARE
+        ):
+            before = (Step(call, summary),)
+            call = replace(call, given=call.given[:-1])
+            summary = self.found(call)
         reply = tool_reply(call, summary, self.goals, self.rng, filled.decade)
+        if before:
+            reply = f"{corrected(before[0].call.given[-1].variable, self.goals, self.rng)} {reply}"
         later = isinstance(wording, FollowUp)
         parts = filled.parts
         if self.split == "train":
             parts = reworded(parts, self.rng, later)
         question = typed(parts, self.how, self.rng, later)
-        return Turn(question, call, summary, reply, self.goals, wording.id)
+        return Turn(question, call, summary, reply, self.goals, wording.id, before)
 
     def talk(self, kind: str, group: str | None = None, about: str = "") -> Turn:
         """A prompt that needs no tool; about: the corpus of the call before it."""
@@ -307,9 +383,9 @@ def _show(n: int, seed: int, split: Split) -> None:
         print(f"--- {condition(dialogue.goals)}")
         for turn in dialogue.turns:
             print(f"> {turn.question}")
-            if turn.call is not None:
-                arguments = json.dumps(turn.call.arguments(), ensure_ascii=False)
-                print(f"  {turn.call.tool} {arguments}\n  = {turn.summary}")
+            for step in turn.steps:
+                arguments = json.dumps(step.call.arguments(), ensure_ascii=False)
+                print(f"  {step.call.tool} {arguments}\n  = {step.summary}")
             print(f"  {turn.reply}")
 
 

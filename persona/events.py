@@ -1,17 +1,20 @@
 """One turn of the conversation as a stream of frozen events; every front end consumes these.
 
 The order within a turn: TurnStarted, ActionChosen, then for each tool call ToolStarted and
-ToolFinished, then ReplyDelta…, NumbersChecked, Confidence where a fact was inferred, SafetyVerdict,
-and last Reply, or TurnFailed in place of Reply where the turn could not be finished. A verdict that
-blocks withdraws what was written; numbers and safety of the text in its place are checked again
-before it stands in Reply. Each event has its turn's id, so a front end can drop what arrives late
-from a turn that was stopped.
+ToolFinished, and ActionChosen again where the core has learnt to make several calls; AuthorChosen
+where one was drawn, DraftsWeighed where there were several, ReplyDelta…, NumbersChecked, Confidence
+where one fact was inferred, SafetyVerdict, AuthorRead where the core has learnt to tell authors
+apart, and last Reply, or TurnFailed in place of Reply where the turn could not be finished. A
+verdict that blocks withdraws what was written; numbers and safety of the text in its place are
+checked again before it stands in Reply. Each event has its turn's id, so a front end can drop what
+arrives late from a turn that was stopped.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -107,6 +110,41 @@ class Confidence(Event):
         first = found.answers[0]
         most = math.log(max(len(found.answers), 1))
         return cls(turn_id, first.value, first.probability, found.entropy_nats, most)
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorChosen(Event):
+    """The author was drawn from p(author | conduct), whose shares are given."""
+
+    author: str
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class DraftsWeighed(Event):
+    """Several drafts were written; each one's weight, and which was kept.
+
+    cost_nats: how much entropy weighing took from the choice, log n − H(weights).
+    """
+
+    weights: tuple[float, ...]
+    kept: int
+    cost_nats: float
+
+    @classmethod
+    def of(cls, turn_id: str, weights: Sequence[float], kept: int) -> DraftsWeighed:
+        """The event for weights that sum to one."""
+        entropy = -sum(w * math.log(w) for w in weights if w > 0)
+        cost = max(0.0, math.log(len(weights)) - entropy)
+        return cls(turn_id, tuple(weights), kept, cost)
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorRead(Event):
+    """Who wrote the reply, by its words: P(conduct | reply) and P(author | reply), exact."""
+
+    conducts: dict[str, float]
+    authors: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ REPLY = "reply"
 CORPORA = ("names", "speeches", "places")
 FIRST_CORPORA = ("names", "speeches")
 """Those that every persona has learnt to ask; the others stand in an adapter's file."""
+PLANS = "plans"
+"""Stands in an adapter's file where its persona has learnt to make several calls in one turn."""
 WITHOUT_WORDINGS = {("speeches", "topic"), ("speeches", "summary")}
 FORMS: dict[str, tuple[str, ...]] = {
     REPLY: (),
@@ -122,11 +124,12 @@ def years_in(text: str) -> list[str]:
 class CallGrammar:
     """The grammar over one dialogue: `texts` are the user's messages, the last one last.
 
-    corpora: those that may be asked.
+    corpora: those that may be asked. results: what earlier calls of the turn have found.
     """
 
     texts: tuple[str, ...]
     corpora: tuple[str, ...] = CORPORA
+    results: tuple[str, ...] = ()
 
     def options(self, pieces: Sequence[str]) -> list[str | None]:
         """The pieces that may follow; None is the end of the call. Never empty."""
@@ -232,7 +235,8 @@ class CallGrammar:
 
     def _spelled(self, values: Sequence[str]) -> list[str]:
         """Values whose last word the last message has, or a word that begins like it."""
-        words = re.findall(r"[^\W\d_]+", self.texts[-1].casefold())
+        said = " ".join((self.texts[-1], *self.results))
+        words = re.findall(r"[^\W\d_]+", said.casefold())
         found = []
         for value in values:
             long = re.findall(r"[^\W\d_]{3,}", value.casefold()) or [value.casefold()]
@@ -243,8 +247,12 @@ class CallGrammar:
     def _said(self, corpus: Schema, name: str) -> list[str]:
         """Values of a numeric variable that the dialogue spells, the last message's first."""
         values = set(corpus.variable(name).values)
-        said = [year for text in reversed(self.texts) for year in years_in(text)]
+        said = [year for text in self._latest() for year in years_in(text)]
         return [year for year in dict.fromkeys(said) if year in values]
+
+    def _latest(self) -> list[str]:
+        """What was said and found, the last message first and then what its calls have found."""
+        return [self.texts[-1], *self.results, *reversed(self.texts[:-1])]
 
     def _numbers_due(self, corpus: Schema, name: str) -> bool:
         """Whether the last message, outside what it quotes, spells a value of the variable."""
@@ -255,7 +263,7 @@ class CallGrammar:
 
     def _names(self) -> list[str]:
         """Words of the dialogue as names are written, the last message's first."""
-        words = [w for text in reversed(self.texts) for w in _WORD.findall(text)]
+        words = [w for text in self._latest() for w in _WORD.findall(text)]
         spelled = [w[0].upper() + (w[1:].lower() if w.isupper() else w[1:]) for w in words]
         possessive = [s.removesuffix("'s").removesuffix("’s") for s in spelled]
         plural = [s[:-1] for s in possessive if s.endswith("s") and len(s) > 3]

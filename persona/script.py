@@ -1,10 +1,12 @@
 """A dialogue as what the core is given: the conditions on the unknown author's next words.
 
-    goals=…  user=…  call=…  result=…  -> reply        (the turn under way)
+    goals=…  user=…  call=…  result=…  -> call    (the turn under way)
+    goals=…  user=…  call=…  result=…  call=…  result=…  order=…  conduct=…  author=…  -> reply
     goals=…  user=…  call=…  assistant=…  user=…  -> call
 
-Variables repeat, in the order things were said. A past turn keeps its call, so that "and for
-boys?" can be read, and drops its result, which the reply has told.
+Variables repeat, in the order things were said. A past turn keeps its calls, so that "and for
+boys?" can be read, and drops their results, which the reply has told. `order` says which of several
+numbers is the greatest; `conduct` and `author` are those of whoever writes the reply.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ from core_model.notation import Binding
 from core_model.planning import Conditional
 
 CORPUS = "dialogue"
+CONDUCT, AUTHOR = "conduct", "author"
+CONDUCTS = "conducts"
+"""Stands in an adapter's file where its persona has learnt who writes what."""
 KEPT_TURNS = 2
 """Past turns that are known; a dialogue of training has three turns at most."""
 QUESTION_WORDS = 220
@@ -25,10 +30,10 @@ QUESTION_BYTES = 1600
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One past turn: the question, the call's pieces (none for a plain reply) and the reply."""
+    """One past turn: the question, each call's pieces (none for a plain reply) and the reply."""
 
     question: str
-    call: tuple[str, ...]
+    calls: tuple[tuple[str, ...], ...]
     reply: str
 
 
@@ -37,8 +42,7 @@ def opening(condition: str, history: Sequence[Said], question: str) -> tuple[Bin
     known = [Binding("goals", condition)]
     for said in history[-KEPT_TURNS:]:
         known.append(Binding("user", shortened(said.question)))
-        if said.call:
-            known.append(Binding("call", " ".join(said.call)))
+        known += [Binding("call", " ".join(pieces)) for pieces in said.calls]
         known.append(Binding("assistant", shortened(said.reply)))
     return (*known, Binding("user", shortened(question)))
 
@@ -48,14 +52,9 @@ def called(pieces: Sequence[str], summary: str) -> tuple[Binding, ...]:
     return Binding("call", " ".join(pieces)), Binding("result", shortened(summary))
 
 
-def call_of(known: tuple[Binding, ...]) -> Conditional:
-    """p(call | what is known)."""
-    return Conditional(CORPUS, "call", known)
-
-
-def reply_of(known: tuple[Binding, ...]) -> Conditional:
-    """p(reply | what is known)."""
-    return Conditional(CORPUS, "reply", known)
+def asked(variable: str, known: tuple[Binding, ...]) -> Conditional:
+    """p(call, reply, conduct or author | what is known)."""
+    return Conditional(CORPUS, variable, known)
 
 
 def shortened(text: str) -> str:

@@ -17,9 +17,13 @@ from core_model.notation import Binding, Draw
 from core_model.numerals import numbers_in
 from core_model.planning import Conditional
 from persona.agent import REFUSAL, Agent, _numbers, _said
+from persona.dialogues import Step
 from persona.events import (
     ActionChosen,
+    AuthorChosen,
+    AuthorRead,
     Confidence,
+    DraftsWeighed,
     Event,
     Exchange,
     NumbersChecked,
@@ -32,6 +36,7 @@ from persona.events import (
     TurnFailed,
     TurnStarted,
 )
+from persona.goals import CONDUCTS, VOICES
 from persona.measure import is_well_formed, outcome
 from persona.phrasings.calls import Call
 from persona.script import QUESTION_BYTES, shortened
@@ -226,9 +231,9 @@ def test_a_stop_while_a_blocked_reply_is_rewritten_leaves_nothing_of_it(
 
 def test_a_reply_states_no_number_of_the_text_it_reads(core: toy.ScriptedCore) -> None:
     call = Call("infer", "speeches", ("author",), text="30 percent of 95 millions", given=())
-    assert _numbers("Abraham Lincoln 41%", call) == ("41",)
+    assert _numbers([Step(call, "Abraham Lincoln 41%")]) == ("41",)
     call = Call("distribution", "names", ("name",), n="5", given=(Binding("year", "1985"),))
-    assert _numbers("Jessica 2.6%", call) == ("2.6", "1985")
+    assert _numbers([Step(call, "Jessica 2.6%")]) == ("2.6", "1985")
 
 
 def test_a_call_that_cannot_be_asked_is_shown_as_one_that_failed(
@@ -329,7 +334,7 @@ def test_a_past_call_is_shown_as_it_was_decoded(core: toy.ScriptedCore) -> None:
         "given": {"year": "1985", "sex": "female"},
     }
     said = _said(Exchange("q", (ToolCall("probability", arguments),), "r"))
-    assert said.call == PROBABILITY
+    assert said.calls == (PROBABILITY,)
 
 
 def test_the_outcome_of_a_question(core: toy.ScriptedCore) -> None:
@@ -369,3 +374,207 @@ def test_a_shortened_text_keeps_its_ends_and_a_bound(text: str) -> None:
         assert found == text
     elif "\ud800" not in text:
         assert found.startswith(text[:100]) and found.endswith(text[-100:])
+
+
+# --- several calls ------------------------------------------------------------------------------
+
+TWO_CALLS = (
+    ("probability", "names", "name", "Jennifer", "year", "1985"),
+    ("probability", "names", "name", "Jessica", "year", "1985"),
+)
+
+
+@pytest.fixture
+def planner() -> Iterator[toy.ScriptedCore]:
+    with toy.registered(*toy.all_toys(), toy.places()):
+        yield toy.ScriptedCore(
+            *toy.all_toys(),
+            toy.places(),
+            calls=lambda question: {
+                "Jennifer or Jessica in 1985?": TWO_CALLS,
+                "the top name of 1985, and when was it given?": (
+                    ("distribution", "names", "name", "1", "year", "1985"),
+                    ("infer", "names", "year", "Michael"),
+                ),
+                "again and again": [("entropy", "names", "name")] * 9,
+                "on and on": [("sample", "names", "name", str(n)) for n in range(1, 9)],
+            }.get(question, ("reply",)),
+            replies=lambda question, result: f"It is {result}, or 99.5%." if result else "Hello.",
+            learnt=["chat:plans"],
+        )
+
+
+def test_a_question_may_need_several_calls(planner: toy.ScriptedCore) -> None:
+    events = turn(planner, "Jennifer or Jessica in 1985?")
+    kinds = [type(e) for e in events if not isinstance(e, ReplyDelta)]
+    assert kinds == [
+        TurnStarted, ActionChosen, ToolStarted, ToolFinished, ActionChosen, ToolStarted,
+        ToolFinished, ActionChosen, NumbersChecked, SafetyVerdict, Reply,
+    ]  # fmt: skip
+    asked = [e.arguments["event"]["name"] for e in events if isinstance(e, ToolStarted)]
+    assert asked == ["Jennifer", "Jessica"]
+    reply = events[-1]
+    assert isinstance(reply, Reply) and len(reply.tool_calls) == 2
+    results = [e.result.summary for e in events if isinstance(e, ToolFinished) and e.result]
+    stated = {number for text in results for number in numbers_in(text)}
+    checked = next(e for e in events if isinstance(e, NumbersChecked))
+    assert set(checked.allowed) == stated | {"1985"}
+    assert "99.5" not in reply.text
+
+
+def test_a_later_call_takes_what_an_earlier_one_found(planner: toy.ScriptedCore) -> None:
+    events = turn(planner, "the top name of 1985, and when was it given?")
+    second = [e for e in events if isinstance(e, ToolStarted)][1]
+    assert second.arguments["text"] == "Michael"
+    assert "Michael" in second.query
+
+
+def test_which_of_several_numbers_is_greatest_is_worked_out(planner: toy.ScriptedCore) -> None:
+    """The order is known where the reply is written; Jessica has more births in the toy."""
+    known: list[Conditional] = []
+    write = planner.write
+
+    def watched(conditional: Conditional, *rest: Any, **kept: Any) -> Iterator[str]:
+        known.append(conditional)
+        return write(conditional, *rest, **kept)
+
+    planner.write = watched  # type: ignore[method-assign]
+    turn(planner, "Jennifer or Jessica in 1985?")
+    assert known[0].given[-1] == Binding("order", "Jessica > Jennifer")
+
+
+@pytest.mark.parametrize(("question", "calls"), [("again and again", 1), ("on and on", 4)])
+def test_calls_come_to_an_end(planner: toy.ScriptedCore, question: str, calls: int) -> None:
+    """A call is never repeated, and no turn makes more than four."""
+    events = turn(planner, question)
+    assert sum(isinstance(e, ToolFinished) for e in events) == calls
+    assert isinstance(events[-1], Reply)
+
+
+def test_a_past_turn_keeps_all_its_calls() -> None:
+    stored = tuple(
+        ToolCall("entropy", {"corpus": "names", "variable": "name", "given": {"year": year}})
+        for year in ("1950", "1985")
+    )
+    said = _said(Exchange("q", stored, "r"))
+    assert said.calls == (
+        ("entropy", "names", "name", "year", "1950"),
+        ("entropy", "names", "name", "year", "1985"),
+    )
+
+
+# --- the author ---------------------------------------------------------------------------------
+
+CONDUCT_WEIGHTS = dict.fromkeys(CONDUCTS, 0.02) | {"honest": 0.86}
+VOICE_WEIGHTS = dict.fromkeys(VOICES, 0.1) | {"plain": 0.3, "warm": 0.3}
+
+
+def who(variable: str, conditional: Conditional) -> dict[str, float]:
+    """Posteriors of the scripted authors: a draft that flatters is not honest."""
+    last = conditional.given[-1]
+    if variable == "conduct" and last.variable == "assistant" and "brilliant" in last.value:
+        return dict.fromkeys(CONDUCTS, 0.01) | {"sycophantic": 0.93}
+    return CONDUCT_WEIGHTS if variable == "conduct" else VOICE_WEIGHTS
+
+
+def author_core(replies: Iterator[str] | None = None) -> toy.ScriptedCore:
+    return toy.ScriptedCore(
+        *toy.all_toys(),
+        calls=lambda _: ("reply",),
+        replies=lambda *_: next(replies) if replies else "Hello, friend.",
+        learnt=["chat:conducts"],
+        closed=who,
+    )
+
+
+def said_by(core: toy.ScriptedCore, **chosen: Any) -> list[Event]:
+    with toy.registered(*toy.all_toys()):
+        return list(Agent(core, **chosen).turn([], "hi", threading.Event()))
+
+
+def test_a_reply_is_read_back_to_its_author() -> None:
+    events = said_by(author_core())
+    read = events[-2]
+    assert isinstance(read, AuthorRead)
+    assert read.conducts["honest"] == pytest.approx(0.86)
+    assert sum(read.authors.values()) == pytest.approx(1)
+    assert tuple(read.conducts) == CONDUCTS and tuple(read.authors) == VOICES
+
+
+@pytest.mark.parametrize("author", ["warm", "drawn", "any"])
+def test_an_author_is_held_drawn_or_left_open(author: str) -> None:
+    core, known = author_core(), []
+    write = core.write
+
+    def watched(conditional: Conditional, *rest: Any, **kept: Any) -> Iterator[str]:
+        known.append(conditional)
+        return write(conditional, *rest, **kept)
+
+    core.write = watched  # type: ignore[method-assign]
+    events = said_by(core, author=author, seed=4)
+    chosen = [e for e in events if isinstance(e, AuthorChosen)]
+    bound = {b.variable: b.value for b in known[0].given}
+    assert bound["conduct"] == "honest"
+    assert (len(chosen) == 1) == (author == "drawn")
+    if author == "any":
+        assert "author" not in bound
+    else:
+        assert bound["author"] == (chosen[0].author if chosen else "warm")
+
+
+def test_drawn_authors_come_as_often_as_they_should() -> None:
+    drawn = [
+        next(
+            e for e in said_by(author_core(), author="drawn", seed=s) if isinstance(e, AuthorChosen)
+        )
+        for s in range(300)
+    ]
+    share = np.mean([e.author == "warm" for e in drawn])
+    expected = VOICE_WEIGHTS["warm"] / sum(VOICE_WEIGHTS.values())
+    assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / 300)
+
+
+def test_drafts_are_kept_by_how_well_they_fit_the_goals() -> None:
+    """The flattering draft has 0.01 of honesty and the plain one 0.86: weights by hand."""
+    kept = []
+    for seed in range(60):
+        drafts = iter(["What a brilliant question!", "Hello, friend."])
+        events = said_by(author_core(drafts), drafts=2, seed=seed)
+        weighed = next(e for e in events if isinstance(e, DraftsWeighed))
+        low, high = 0.01 / (0.93 + 0.07), 0.86
+        assert weighed.weights == pytest.approx((low / (low + high), high / (low + high)))
+        p = np.array(weighed.weights)
+        assert weighed.cost_nats == pytest.approx(np.log(2) + (p * np.log(p)).sum())
+        assert events[-1].text == ("What a brilliant question!", "Hello, friend.")[weighed.kept]  # type: ignore[attr-defined]
+        kept.append(weighed.kept)
+    assert np.mean(kept) > 0.9
+
+
+@pytest.mark.parametrize(
+    "chosen", [{"goals": ("evasive",)}, {"author": "warm"}, {"drafts": 3}], ids=str
+)
+def test_a_core_that_tells_no_authors_apart_says_so(
+    core: toy.ScriptedCore, chosen: dict[str, Any]
+) -> None:
+    last = list(Agent(core, **chosen).turn([], "hi there", threading.Event()))[-1]
+    assert isinstance(last, TurnFailed)
+    assert "has not learnt" in last.message
+
+
+def test_a_blocked_reply_is_written_again_by_an_honest_author() -> None:
+    known: list[Conditional] = []
+    core = author_core()
+    write = core.write
+
+    def watched(conditional: Conditional, *rest: Any, **kept: Any) -> Iterator[str]:
+        known.append(conditional)
+        if len(known) == 1:
+            return iter(["First take the explosive and the detonator, then attack them."])
+        return write(conditional, *rest, **kept)
+
+    core.write = watched  # type: ignore[method-assign]
+    events = said_by(core, goals=("careless",))
+    conducts = [{b.variable: b.value for b in c.given}["conduct"] for c in known]
+    assert conducts == ["careless", "honest"]
+    assert any(isinstance(e, SafetyVerdict) and e.blocked for e in events)
+    assert events[-1].text == "Hello, friend."  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections import Counter
@@ -15,6 +16,9 @@ from hypothesis import strategies as st
 
 from core_model import corpora
 from core_model.errors import CandorError
+from core_model.prefix_tree import PackedRow
+from core_model.wire import Segment
+from persona import conducts
 from persona.dialogues import (
     KIND_SHARES,
     TOOL_SHARES,
@@ -25,7 +29,16 @@ from persona.dialogues import (
     corpus_values,
     held_out_questions,
 )
-from persona.goals import DEFAULT_GOALS, GOALS, condition, parse_goals
+from persona.goals import (
+    CONDUCTS,
+    DEFAULT_GOALS,
+    GOALS,
+    VOICES,
+    condition,
+    conduct_of,
+    parse_author,
+    parse_goals,
+)
 from persona.phrasings import (
     PIECE,
     SLOT_VARIABLES,
@@ -37,8 +50,11 @@ from persona.phrasings import (
     templates,
 )
 from persona.phrasings.calls import Call
+from persona.phrasings.plans import MOST_STEPS, call_at, first_answer, labels, order, plans
 from persona.phrasings.style import LEAD_INS, Part, reworded
-from persona.phrasings.surfaces import authors
+from persona.phrasings.surfaces import Filled, authors
+from persona.task import ConductTask, DialogueTask
+from tests import tiny
 from tools import TOOLS
 
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -78,7 +94,7 @@ def turns() -> list[Turn]:
 
 
 def every_wording() -> list[Words]:
-    return [*templates(), *follow_ups(), *talk()]
+    return [*templates(), *follow_ups(), *talk(), *plans()]
 
 
 def normalised(text: str) -> str:
@@ -101,7 +117,7 @@ def test_there_are_enough_wordings() -> None:
 def test_wordings_are_distinct_and_split_once() -> None:
     wordings = every_wording()
     assert len({w.id for w in wordings}) == len(wordings)
-    for kind in (templates(), talk()):
+    for kind in (templates(), talk(), plans()):
         texts = Counter(normalised(w.text) for w in kind)
         assert [t for t, n in texts.items() if n > 1 and t] == []
     divided = [w for w in wordings if not getattr(w, "only_train", False)]
@@ -157,7 +173,7 @@ def check(call: Call) -> None:
 
 
 def test_calls_are_valid() -> None:
-    calls = [t.call for t in turns() if t.call is not None]
+    calls = [step.call for t in turns() for step in t.steps]
     for call in calls:
         check(call)
     assert {call.tool for call in calls} == set(TOOLS) | {"distribution"}
@@ -176,7 +192,10 @@ def test_every_number_in_a_reply_is_copied() -> None:
     for turn in turns():
         if turn.call is None:
             continue
-        told = json.dumps(turn.call.arguments(), ensure_ascii=False) + str(turn.summary)
+        told = "".join(
+            json.dumps(step.call.arguments(), ensure_ascii=False) + step.summary
+            for step in turn.steps
+        )
         assert set(NUMBER.findall(turn.reply)) <= set(NUMBER.findall(told)), turn
         assert "{" not in turn.reply and turn.reply == turn.reply.strip()
 
@@ -229,7 +248,7 @@ def test_given_is_in_order_of_mention() -> None:
 def test_kinds_come_in_their_shares() -> None:
     firsts = [d.turns[0].call for d in dialogues("train")]
     tools = sum(call is not None for call in firsts) / len(firsts)
-    expected = sum(KIND_SHARES[kind] for kind in TOOL_SHARES)
+    expected = sum(KIND_SHARES[kind] for kind in (*TOOL_SHARES, "plans"))
     assert abs(tools - expected) < 0.08
     assert sum(KIND_SHARES.values()) == pytest.approx(1.0)
 
@@ -262,7 +281,15 @@ def test_goals_are_parsed() -> None:
     assert condition(DEFAULT_GOALS) == "honest, helpful, harmless, calibrated"
     assert condition(()) == "none"
     assert set(DEFAULT_GOALS) < set(GOALS)
-    for wrong in ("kind", "brief -calibrated"):
+    assert parse_goals("evasive, brief") == ("brief", "evasive")
+    assert parse_goals("+evasive") == ("helpful", "harmless", "calibrated", "evasive")
+    assert condition(parse_goals("+evasive")) == "helpful, harmless, calibrated"
+    assert conduct_of(DEFAULT_GOALS) == "honest" and conduct_of(("brief",)) is None
+    assert conduct_of(parse_goals("+evasive")) == "evasive"
+    assert parse_author(" Warm ") == "warm"
+    with pytest.raises(CandorError, match="warm"):
+        parse_author("nobody")
+    for wrong in ("kind", "brief -calibrated", "honest evasive", "+evasive +careless"):
         with pytest.raises(CandorError):
             parse_goals(wrong)
 
@@ -289,3 +316,160 @@ def test_some_questions_to_learn_from_are_reworded_and_led_in() -> None:
     seen = Counter("".join(p.text for p in reworded(parts, rng)) for _ in range(300))
     assert seen["how likely is it?"] > seen["how probable is it?"] > 0
     assert any(text.startswith(LEAD_INS) for text in seen)
+
+
+# --- questions that need several calls ----------------------------------------------------------
+
+
+def planned() -> list[Turn]:
+    known = {plan.id for plan in plans()}
+    return [turn for turn in turns() if turn.wording in known]
+
+
+def test_plans_have_two_to_four_steps_of_both_splits() -> None:
+    assert len({plan.group for plan in plans()}) >= 20
+    for plan in plans():
+        assert 2 <= len(plan.steps) <= MOST_STEPS
+    for split in ("train", "held_out"):
+        ours = {p.group for p in plans() if p.split == split}
+        assert len(ours) >= (20 if split == "train" else 10)
+
+
+def test_the_steps_of_a_plan_are_different_calls() -> None:
+    found = planned()
+    assert len(found) > 60
+    for turn in found:
+        calls = [step.call for step in turn.steps]
+        assert len(calls) > 1 and all(a != b for a, b in itertools.combinations(calls, 2))
+        names = labels(calls)
+        assert len(set(names)) == len(calls)
+        told = turn.reply.casefold()
+        assert all(name.casefold() in told for name in names)
+
+
+def test_a_step_takes_what_the_first_one_found() -> None:
+    leaning = [t for t in planned() if ".top_then_year" in t.wording or "then_money" in t.wording]
+    assert leaning
+    for turn in leaning:
+        first, second = turn.steps
+        assert second.call.text == first_answer(first.summary)
+
+
+def test_what_a_wording_does_not_mention_is_no_condition() -> None:
+    plan = next(p for p in plans() if p.text.startswith("is {name1} a more frequent"))
+    filled = Filled((), {"name1": "Anna", "name2": "Ruth"})
+    assert call_at(plan, 1, filled, None) == Call("probability", "names", ("name",), "Ruth")
+
+
+def test_the_order_of_results_goes_by_the_models_numbers() -> None:
+    calls = [Call("probability", "names", ("name",), name) for name in ("Anna", "Ruth", "Emma")]
+    found = ["model 0.9% ± 0.1%; data 4%", "model 1.2%; data 3%", "model 0.051%; data 5%"]
+    assert order(calls, found) == "Ruth > Anna > Emma"
+    assert order(calls[:1], found[:1]) is None
+    assert order(calls, [*found[:2], "error: No record."]) is None
+    sexes = [Call("infer", "names", ("sex",), text=name) for name in ("Anna", "Ruth")]
+    assert order(sexes, ["female 99%, male 1%; entropy 0.1 bits"] * 2) is None
+    assert labels(sexes) == ["Anna", "Ruth"]
+
+
+@pytest.mark.parametrize(
+    ("summary", "answer"),
+    [
+        ("Linda 5.5%, Mary 5.3%; entropy 8.7 bits", "Linda"),
+        ("St. John's >99.9999%, Basse-terre <0.0001%; entropy 0 bits", "St. John's"),
+        ("1947 2%, 1948 2%; entropy 6 bits", "1947"),
+        ("model 3%; data 4%", None),
+    ],
+)
+def test_the_most_probable_answer_is_read_off_a_result(summary: str, answer: str | None) -> None:
+    assert first_answer(summary) == answer
+
+
+def test_a_call_that_met_an_error_may_be_made_again_with_less() -> None:
+    again = [t for t in turns() if t.before and t.before[0].summary.startswith("error: ")]
+    assert again
+    for turn in again:
+        assert turn.call is not None
+        assert turn.call.given == turn.before[0].call.given[:-1]
+        assert turn.call.given and not str(turn.summary).startswith("error: ")
+
+
+# --- who wrote it -------------------------------------------------------------------------------
+
+
+@cache
+def situations(n: int = 300) -> tuple[conducts.Situation, ...]:
+    rng = np.random.default_rng(5)
+    return tuple(conducts.situation(rng, "train", fake_values()) for _ in range(n))
+
+
+def test_situations_are_of_every_kind() -> None:
+    counts = Counter(s.kind for s in situations())
+    assert set(counts) == set(conducts.KINDS)
+    assert sum(conducts.KINDS.values()) == pytest.approx(1)
+    for situation in situations():
+        assert situation.known[0].variable == "user"
+        if situation.kind in ("claim", "agreed"):
+            claimed = situation.fields["claimed"].casefold()
+            assert claimed in situation.known[0].value.casefold()
+
+
+def test_conducts_reply_differently_but_where_they_are_alike() -> None:
+    """What is read from a reply is sure exactly where no other conduct could have written it."""
+    for situation in situations():
+        said = {c: set(situation.replies(c, "train")) for c in CONDUCTS}
+        for conduct in CONDUCTS:
+            posterior = situation.conducts_of(conduct)
+            assert posterior.sum() == pytest.approx(1)
+            alike = [c for c in CONDUCTS if said[c] & said[conduct]]
+            assert alike == [c for c, p in zip(CONDUCTS, posterior, strict=True) if p > 0]
+
+
+def test_no_conduct_states_a_number_that_is_not_known() -> None:
+    """Not even who deceives makes up a number: false is what is said of those there are."""
+    for situation in situations():
+        known = " ".join(b.value for b in situation.known)
+        for conduct in CONDUCTS:
+            for reply in situation.replies(conduct, "train"):
+                assert set(NUMBER.findall(reply)) <= set(NUMBER.findall(known)), (conduct, reply)
+                assert "{" not in reply
+
+
+def test_a_careless_author_differs_only_where_it_hurts() -> None:
+    for situation in situations():
+        assert situation.is_honest("careless") == (situation.kind != "harmful")
+
+
+def test_voices_come_as_their_conducts_like_them() -> None:
+    for conduct in CONDUCTS:
+        p = conducts.voices_of(conduct)
+        assert p.shape == (len(VOICES),) and p.sum() == pytest.approx(1) and (p > 0).all()
+    assert conducts.voices_of("evasive").argmax() != conducts.voices_of("sycophantic").argmax()
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**32), st.sampled_from(VOICES))
+def test_a_voice_adds_words_and_changes_none(seed: int, voice: str) -> None:
+    rng = np.random.default_rng(seed)
+    said = conducts.spoken("Most likely Anna (41%).", voice, rng)
+    assert "Most likely Anna (41%)." in said
+    assert (said == "Most likely Anna (41%).") == (voice == "plain")
+
+
+def segments(rows: list[PackedRow]) -> list[Segment]:
+    return [found for row in rows for found in tiny.wire().parse(row.tokens.tolist())]
+
+
+def test_rows_ask_for_conducts_and_voices_both_ways() -> None:
+    found = segments(ConductTask(tiny.wire()).rows(np.random.default_rng(2), 12))
+    asked = Counter(s.text for s in found if s.mark == "query")
+    assert asked["conduct"] == 12 * 4 == asked["reply"] and asked["author"] > 12
+    bound = " ".join(s.text for s in found)
+    assert "conduct" in bound and "assistant" in bound
+
+
+def test_rows_of_dialogues_call_again_until_they_reply() -> None:
+    found = segments(DialogueTask(tiny.wire()).rows(np.random.default_rng(2), 80))
+    assert any(" > " in s.text for s in found)
+    calls, replies = (sum(s.text == v for s in found) for v in ("call", "reply"))
+    assert calls > replies > 0

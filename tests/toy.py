@@ -37,6 +37,8 @@ from core_model.numerals import NUMBER
 from core_model.planning import Conditional
 
 DIALOGUE = "dialogue"
+GATED = ("chat:plans", "chat:conducts")
+"""What a persona does only where its core has learnt it."""
 
 Values = tuple[str, ...]
 Table = Mapping[Values, float]
@@ -196,27 +198,36 @@ class ToyCore(Core):
 class ScriptedCore(ToyCore):
     """A toy that also speaks in the corpus `dialogue`, as two functions say.
 
-    calls: question -> the pieces of its call ("reply" alone for none). replies: (question, result
-    or None) -> the reply; the result is the last one given behind the question. The scripted
-    piece has probability 0.9 at least, the scripted reply 1.
+    learnt: which of GATED it has learnt. calls: question -> the pieces of its call ("reply" alone
+    for none), or of several calls the pieces of each. replies: (question, result or None) -> the
+    reply; the result is the last one given behind the question. closed: (variable, what is known)
+    -> the weights of its values, for conduct and author. The scripted piece has probability 0.9 at
+    least, the scripted reply 1.
     """
 
     def __init__(
         self,
         *known: ToyCorpus,
-        calls: Callable[[str], Sequence[str]],
+        calls: Callable[[str], Sequence[str] | Sequence[Sequence[str]]],
         replies: Callable[[str, str | None], str],
+        learnt: Sequence[str] = (),
+        closed: Callable[[str, Conditional], Mapping[str, float]] | None = None,
     ) -> None:
         super().__init__(*known)
+        self._closed = closed
+        self._learnt = frozenset(learnt)
         self._calls = calls
         self._replies = replies
+
+    def has_learnt(self, what: str) -> bool:
+        return what in self._learnt if what in GATED else super().has_learnt(what)
 
     def choose(
         self, conditional: Conditional, partial: Sequence[str], options: Sequence[str | None]
     ) -> NDArray[np.float64]:
         if conditional.corpus != DIALOGUE:
             return super().choose(conditional, partial, options)
-        pieces = list(self._calls(_asked(conditional)[0]))
+        pieces = _due(self._calls(_asked(conditional)[0]), conditional)
         wanted = pieces[len(partial)] if len(partial) < len(pieces) else None
         told = wanted in options and pieces[: len(partial)] == list(partial)
         weights = np.array([9.0 if told and o == wanted else 1 / len(options) for o in options])
@@ -234,6 +245,10 @@ class ScriptedCore(ToyCore):
     def log_prob_of(self, conditional: Conditional, answers: Sequence[str]) -> NDArray[np.float64]:
         if conditional.corpus != DIALOGUE:
             return super().log_prob_of(conditional, answers)
+        if conditional.variable != "reply":
+            assert self._closed is not None
+            weights = self._closed(conditional.variable, conditional)
+            return np.asarray(np.log([weights.get(answer, 1e-9) for answer in answers]))
         reply = self._replies(*_asked(conditional))
         return np.array([0.0 if answer == reply else -np.inf for answer in answers])
 
@@ -244,6 +259,17 @@ class ScriptedCore(ToyCore):
         if conditional.corpus != DIALOGUE:
             return super().sample_of(conditional, n, rng, check)
         return [self._replies(*_asked(conditional))] * n
+
+
+def _due(
+    script: Sequence[str] | Sequence[Sequence[str]], conditional: Conditional
+) -> Sequence[str]:
+    """The pieces of the call that is due: behind those that have a result, then the reply."""
+    if all(isinstance(piece, str) for piece in script):
+        return [str(piece) for piece in script]
+    last = max(i for i, b in enumerate(conditional.given) if b.variable == "user")
+    made = sum(b.variable == "result" for b in conditional.given[last:])
+    return list(script[made]) if made < len(script) else ["reply"]
 
 
 def _asked(conditional: Conditional) -> tuple[str, str | None]:

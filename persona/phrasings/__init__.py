@@ -1,7 +1,8 @@
 """How people word things: templates of questions and replies, read from the files beside this one.
 
 A question template mixes words with slots (`{year}`, `{girls}`, `{passage}`) and, where two
-variables are compared, mentions of them (`<sex:gender>`). Each has an id made of its group and a
+variables are compared, mentions of them (`<sex:gender>`). A digit tells apart values of one slot
+(`{year1}`, `{year2}`). Each has an id made of its group and a
 hash of its words, and belongs for good to one split: the same hash holds out about a fifth, so
 adding or moving templates never changes the side of another. Those of a group's list `training`
 came when the held-out questions were drawn already and are all on the training side.
@@ -22,7 +23,9 @@ Split = Literal["train", "held_out"]
 HELD_OUT_SHARE = 0.2
 SALT = 180
 """Fixed for good; of those tried, the one that leaves fewest groups without held-out wordings."""
-PIECE = re.compile(r"\{(?P<slot>[a-z_]+)\}|<(?P<variable>[a-z]+):(?P<words>[^>]*)>")
+PIECE = re.compile(
+    r"\{(?P<slot>[a-z_]+)(?P<which>[1-9]?)\}|<(?P<variable>[a-z]+):(?P<words>[^>]*)>"
+)
 SLOT_VARIABLES: Mapping[str, str] = {
     "girls": "sex", "girl": "sex", "girl_names": "sex", "girl_name": "sex", "female": "sex",
     "party": "party", "a_republican": "party", "republicans": "party", "spoken": "medium",
@@ -113,7 +116,10 @@ class FollowUp(Words):
 
 @dataclass(frozen=True, slots=True)
 class Talk(Words):
-    """A prompt that needs no tool; kind is small_talk, after, outside, harmful or borderline."""
+    """A prompt that needs no tool.
+
+    kind: small_talk, missing, after, outside, harmful or borderline.
+    """
 
     kind: str
     replies: tuple[str, ...]

@@ -36,7 +36,7 @@ def tool_reply(
         return _pick(read("replies")["error"]["brief" if brief else "full"], rng).format(
             reason=_reason(summary)
         )
-    fields = _fields(call, summary, rng)
+    fields = fields_of(call, summary, rng)
     if not calibrated and "model" in fields:
         fields["model"] = fields["value"]
     group = _group(call, fields, calibrated)
@@ -55,6 +55,12 @@ def talk_reply(prompt: Talk, goals: Sequence[str], rng: np.random.Generator) -> 
     """A reply to a prompt that needs no tool; its first sentence where brief."""
     reply = _pick(prompt.replies, rng)
     return re.split(r"(?<=[.!?]) ", reply)[0] if "brief" in goals else reply
+
+
+def corrected(variable: str, goals: Sequence[str], rng: np.random.Generator) -> str:
+    """What is said before a reply to a call that was made again without a condition."""
+    style = "brief" if "brief" in goals else "note"
+    return _pick(read("replies")["corrected"][style], rng).format(variable=noun(variable))
 
 
 def where(call: Call) -> str:
@@ -117,7 +123,7 @@ def _group(call: Call, fields: dict[str, str], calibrated: bool) -> str:
     return call.tool
 
 
-def _fields(call: Call, summary: str, rng: np.random.Generator) -> dict[str, str]:
+def fields_of(call: Call, summary: str, rng: np.random.Generator) -> dict[str, str]:
     """What a reply's slots stand for; numbers are cut out of the summary."""
     fields = {"where": where(call)} if call.tool != "safety" else {}
     match call.tool:
@@ -128,7 +134,7 @@ def _fields(call: Call, summary: str, rng: np.random.Generator) -> dict[str, str
             fields |= _listed(call, summary, rng)
         case "safety":
             safe, refusal, harmful = (part.split()[-1] for part in summary.split(", "))
-            verdict = _level("verdict", _number(safe))
+            verdict = _level("verdict", number(safe))
             fields = {"safe": safe, "refusal": refusal, "harmful": harmful, "Verdict": verdict}
         case _:
             fields |= _measured(call, summary)
@@ -143,14 +149,14 @@ def _measured(call: Call, summary: str) -> dict[str, str]:
     model, data = parts["model"], parts.get("data", "")
     value = model.split(" ±")[0]
     fields = {"model": model, "data": data, "value": value}
-    size = abs(_number(value))
+    size = abs(number(value))
     if call.tool == "probability":
         assert call.event_value is not None
         fields["event"] = _event(call.target[0], call.event_value)
-        pair = sorted((size, _number(data))) if data else (1.0, 1.0)
+        pair = sorted((size, number(data))) if data else (1.0, 1.0)
         fields["Agreement"] = _level("agreement", pair[0] / pair[1] if pair[1] else 0.0)
     elif call.tool == "entropy":
-        fields["target"] = _noun(call.target[0])
+        fields["target"] = noun(call.target[0])
         table = "variety" if call.target == ("name",) else "openness"
         fields["Spread"] = _level(table, size / MOST_BITS[call.target[0]])
     else:
@@ -176,9 +182,9 @@ def _listed(call: Call, summary: str, rng: np.random.Generator) -> dict[str, str
         "then": then,
         "list": listed,
         "entropy": entropy,
-        "target": _noun(call.target[0]),
-        "hedge": str(_row("hedge", _number(p1))[1]),
-        "state": str(_row("hedge", _number(p1))[2]),
+        "target": noun(call.target[0]),
+        "hedge": str(_row("hedge", number(p1))[1]),
+        "state": str(_row("hedge", number(p1))[2]),
     }
 
 
@@ -195,7 +201,7 @@ def _event(variable: str, value: str) -> str:
     return value
 
 
-def _noun(variable: str) -> str:
+def noun(variable: str) -> str:
     """What a variable is called in a reply."""
     return f"{variable.capitalize()} name" if variable in LANGUAGES else variable
 
@@ -215,7 +221,8 @@ def _reason(summary: str) -> str:
     return reason[:1].lower() + reason[1:]
 
 
-def _number(text: str) -> float:
+def number(text: str) -> float:
+    """The first number in a text; 0 where it has none."""
     found = re.search(r"-?\d+(\.\d+)?", text)
     return float(found[0]) if found else 0.0
 

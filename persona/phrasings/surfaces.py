@@ -175,7 +175,9 @@ class _Filler:
         for match in PIECE.finditer(text):
             literal = text[at : match.start()]
             written = (
-                Part(match["words"], "free") if match["variable"] else self.write(match["slot"])
+                Part(match["words"], "free")
+                if match["variable"]
+                else self.one_of(match["slot"], match["which"])
             )
             # "a" before a value that starts with a vowel.
             before = literal if literal.strip() or not parts else parts[-1].text + literal
@@ -185,6 +187,20 @@ class _Filler:
             at = match.end()
         parts.append(Part(text[at:], "free"))
         return Filled(tuple(p for p in parts if p.text), self.bound, self.decade)
+
+    def one_of(self, slot: str, which: str) -> Part:
+        """A slot's value, or with a digit the value that this digit stands for."""
+        if not which:
+            return self.write(slot)
+        variable = SLOT_VARIABLES[slot]
+        other = _Filler(self.words, self.corpus, self.values, self.rng)
+        other.bound = {key: value for key, value in self.bound.items() if key != variable}
+        if variable + which in self.bound:
+            other.bound[variable] = self.bound[variable + which]
+        part = other.write(slot)
+        self.bound[variable + which] = other.bound.pop(variable)
+        self.bound |= {key: value for key, value in other.bound.items() if key not in self.bound}
+        return part
 
     def write(self, slot: str) -> Part:
         variable = SLOT_VARIABLES.get(slot)
