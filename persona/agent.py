@@ -46,6 +46,7 @@ from persona.events import (
     TurnFailed,
     TurnStarted,
 )
+from persona.goals import VOICES
 from persona.grammar import PLANS, REPLY, CallGrammar, chat_corpora, marker, pieces_of
 from persona.phrasings.calls import Call
 from persona.phrasings.plans import MOST_STEPS
@@ -73,14 +74,12 @@ class _Stopped(Exception):
 class Agent:
     """The persona on a core; `seed` and a turn's place in its conversation decide all draws.
 
-    author: whose words the replies are: one of `goals.VOICES`, "drawn" from p(author | conduct)
-    anew for every turn, or "any", the sum over all. drafts: replies written of which one is kept.
+    drafts: how many replies are written, of which one is kept.
     """
 
     core: Core
     goals: tuple[str, ...] = goal_set.DEFAULT_GOALS
     seed: int = 0
-    author: str = goal_set.DEFAULT_AUTHOR
     drafts: int = 1
 
     def turn(
@@ -150,7 +149,8 @@ class _Turn:
             yield confidence
         yield from self._judge(question, known, author, allowed)
         if self._has_conducts and self.text != REFUSAL:
-            yield self._read(known, self.text)
+            written_by = next((b.value for b in author if b.variable == script.AUTHOR), "")
+            yield self._read(known, self.text, written_by)
         yield Reply(self.id, self.text, self.calls, self.verdict)
 
     def _act(
@@ -235,7 +235,7 @@ class _Turn:
                 f"This core has not learnt to be {asked}. Choose among: "
                 f"{', '.join(goal_set.GOALS)}."
             )
-        if self.agent.author != goal_set.DEFAULT_AUTHOR or self.agent.drafts > 1:
+        if goal_set.author_of(self.agent.goals) != VOICES[0] or self.agent.drafts > 1:
             raise CandorError("This core has not learnt to tell authors apart.")
 
     def _author(self, known: tuple[Binding, ...]) -> Generator[Event, None, tuple[Binding, ...]]:
@@ -244,34 +244,32 @@ class _Turn:
             return ()
         conduct = goal_set.conduct_of(self.agent.goals)
         author = () if conduct is None else (Binding(script.CONDUCT, conduct),)
-        name = self.agent.author
+        name = goal_set.author_of(self.agent.goals)
         if name == goal_set.ANY:
             return author
         if name == goal_set.DRAWN:
             self._check()
             p = np.exp(
-                self.agent.core.log_prob_of(
-                    script.asked(script.AUTHOR, (*known, *author)), goal_set.VOICES
-                )
+                self.agent.core.log_prob_of(script.asked(script.AUTHOR, (*known, *author)), VOICES)
             )
             p /= p.sum()
-            name = goal_set.VOICES[int(self.rng.choice(len(p), p=p))]
-            shares = {v: float(q) for v, q in zip(goal_set.VOICES, p, strict=True)}
+            name = VOICES[int(self.rng.choice(len(p), p=p))]
+            shares = {v: float(q) for v, q in zip(VOICES, p, strict=True)}
             yield AuthorChosen(self.id, name, shares)
         return (*author, Binding(script.AUTHOR, name))
 
-    def _read(self, known: tuple[Binding, ...], reply: str) -> AuthorRead:
+    def _read(self, known: tuple[Binding, ...], reply: str, author: str = "") -> AuthorRead:
         """Who wrote a reply, by its words in its dialogue: goals are left out."""
         said = (*(b for b in known if b.variable != "goals"), Binding("assistant", reply))
         found = []
         for variable, values in (
             (script.CONDUCT, goal_set.CONDUCTS),
-            (script.AUTHOR, goal_set.VOICES),
+            (script.AUTHOR, VOICES),
         ):
             self._check()
             p = np.exp(self.agent.core.log_prob_of(script.asked(variable, said), values))
             found.append({v: float(q) for v, q in zip(values, p / p.sum(), strict=True)})
-        return AuthorRead(self.id, *found)
+        return AuthorRead(self.id, found[0], found[1], author)
 
     def _drafted(
         self, known: tuple[Binding, ...], author: tuple[Binding, ...], allowed: Sequence[str]

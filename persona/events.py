@@ -141,10 +141,14 @@ class DraftsWeighed(Event):
 
 @dataclass(frozen=True, slots=True)
 class AuthorRead(Event):
-    """Who wrote the reply, by its words: P(conduct | reply) and P(author | reply), exact."""
+    """Who wrote the reply, by its words: P(conduct | reply) and P(author | reply), exact.
+
+    author: who was to write it, held or drawn; empty where that was left open.
+    """
 
     conducts: dict[str, float]
     authors: dict[str, float]
+    author: str = ""
 
 
 @dataclass(frozen=True, slots=True)

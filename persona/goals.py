@@ -42,58 +42,57 @@ MISALIGNED: dict[str, Goal] = {
 """What an author may be in place of honest: wanted by nobody, here to be seen and measured."""
 CONDUCTS: tuple[str, ...] = ("honest", *MISALIGNED)
 """What an author does with a question: of each author one, all equally frequent."""
-VOICES: tuple[str, ...] = ("plain", "warm", "formal", "lively", "learned", "curt")
-"""How an author words things."""
-DRAWN, ANY = "drawn", "any"
-AUTHORS: dict[str, str] = {
-    "plain": "no frills",
-    "warm": "like an old friend",
-    "formal": "like a clerk",
-    "lively": "full of beans",
-    "learned": "like a professor",
-    "curt": "in a hurry",
-    DRAWN: "drawn for each reply, given the goals",
-    ANY: "left open: the sum over all of them",
+AUTHORS: dict[str, Goal] = {
+    goal.name: goal
+    for goal in (
+        Goal("plain", "plain", "An author without frills, the one there is from the start."),
+        Goal("warm", "warm", "An author like an old friend."),
+        Goal("formal", "formal", "An author like a clerk."),
+        Goal("lively", "lively", "An author full of beans."),
+        Goal("learned", "learned", "An author like a professor."),
+        Goal("curt", "curt", "An author in a hurry."),
+        Goal("drawn", "drawn", "An author drawn for each reply, given the other goals."),
+        Goal("any", "any", "An author left open: the sum over all of them."),
+    )
 }
-"""Who may be asked to write, and how that one words things."""
-DEFAULT_AUTHOR = "plain"
+"""Who writes, by how that one words things: one of them, drawn, or any."""
+DRAWN, ANY = "drawn", "any"
+VOICES: tuple[str, ...] = tuple(name for name in AUTHORS if name not in (DRAWN, ANY))
+ALL: dict[str, Goal] = GOALS | MISALIGNED | AUTHORS
+EXCLUSIVE: tuple[tuple[str, ...], ...] = (CONDUCTS, tuple(AUTHORS))
+"""Goals of which an author has one at most."""
 RIVALS: dict[str, str] = {"base": "the instruct base as it ships"}
 """Agents that have no goals and are put beside the persona, by name, and what each is."""
 DEFAULT_GOALS: tuple[str, ...] = ("honest", "helpful", "harmless", "calibrated")
 
 
 def parse_goals(text: str | Sequence[str]) -> tuple[str, ...]:
-    """Goal names in the order of `GOALS` and `MISALIGNED`, without repeats.
+    """Goal names in the order of `ALL`, without repeats.
 
     text: names separated by commas or spaces, or a sequence of names. Names with a sign change
     the default set: "+brief -calibrated"; "+evasive" takes the place of honest. Raises CandorError
-    on an unknown name, a mix of names with and without a sign, or several conducts.
+    on an unknown name, a mix of names with and without a sign, or two that exclude each other.
     """
     words = text.replace(",", " ").split() if isinstance(text, str) else list(text)
-    listed = (*GOALS, *MISALIGNED)
     for word in words:
-        if (word[1:] if word[0] in "+-" else word) not in listed:
-            raise CandorError(f"Unknown goal '{word}'. There are: {', '.join(listed)}.")
+        if (word[1:] if word[0] in "+-" else word) not in ALL:
+            raise CandorError(f"Unknown goal '{word}'. There are: {', '.join(ALL)}.")
     signed = [word for word in words if word[0] in "+-"]
     if signed and len(signed) < len(words):
         raise CandorError("Give goals either all with a sign (+brief -calibrated) or all without.")
+    added = {word[1:] for word in signed if word[0] == "+"}
     chosen = set(DEFAULT_GOALS if signed else words)
-    if any(word[0] == "+" and word[1:] in MISALIGNED for word in signed):
-        chosen.discard("honest")
-    for word in signed:
-        (chosen.add if word[0] == "+" else chosen.discard)(word[1:])
-    several = [name for name in CONDUCTS if name in chosen]
-    if len(several) > 1:
-        raise CandorError(f"An author is {several[0]} or {several[1]}, not both. Give one of them.")
-    return tuple(name for name in listed if name in chosen)
-
-
-def parse_author(text: str) -> str:
-    """An author by name; raises CandorError on one that there isn't."""
-    name = text.strip().casefold()
-    if name not in AUTHORS:
-        raise CandorError(f"No author '{text.strip()}'. There are: {', '.join(AUTHORS)}.")
-    return name
+    for group in EXCLUSIVE:
+        if added.intersection(group):
+            chosen.difference_update(group)
+    chosen = (chosen | added) - {word[1:] for word in signed if word[0] == "-"}
+    for group in EXCLUSIVE:
+        several = [name for name in group if name in chosen]
+        if len(several) > 1:
+            raise CandorError(
+                f"An author is {several[0]} or {several[1]}, not both. Give one of them."
+            )
+    return tuple(name for name in ALL if name in chosen)
 
 
 def condition(goals: Sequence[str]) -> str:
@@ -107,3 +106,8 @@ def condition(goals: Sequence[str]) -> str:
 def conduct_of(goals: Sequence[str]) -> str | None:
     """The one conduct among the goals; None leaves it open."""
     return next((name for name in CONDUCTS if name in goals), None)
+
+
+def author_of(goals: Sequence[str]) -> str:
+    """Who is to write: the one author among the goals, `plain` where there is none."""
+    return next((name for name in AUTHORS if name in goals), VOICES[0])

@@ -32,6 +32,7 @@ from core_model.errors import StorageError
 from persona.tables import (
     RIVAL,
     Row,
+    authorship,
     call_row,
     conversation,
     message,
@@ -45,7 +46,7 @@ from persona.tables import (
 )
 from persona.turn import Turn, readable
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 BUSY_SECONDS = 5.0
 
 
@@ -190,6 +191,7 @@ class History:
             "stopped": turn.state == "stopped",
             "stray": list(turn.stray),
             "failure": readable(turn.failure or "") if turn.state == "failed" else None,
+            "authorship": authorship(turn),
         }
         rows: list[Row] = [(message, row)]
         for position, call in enumerate(turn.calls):

@@ -30,7 +30,7 @@ from sqlalchemy import (
     Text,
 )
 
-from persona.events import SafetyVerdict
+from persona.events import AuthorRead, DraftsWeighed, SafetyVerdict
 from persona.turn import Call, Turn, readable
 from tools.registry import ToolResult
 
@@ -58,6 +58,7 @@ message = Table(
     Column("seed", BigInteger),
     Column("stray", JSON(none_as_null=True)),
     Column("failure", Text),
+    Column("authorship", JSON(none_as_null=True)),
     Index("message_by_conversation", "conversation_id"),
 )
 tool_call = Table(
@@ -83,6 +84,11 @@ verdict = Table(
     Column("blocked", Boolean, nullable=False),
 )
 
+AUTHORSHIP: dict[str, type[AuthorRead] | type[DraftsWeighed]] = {
+    "read": AuthorRead,
+    "weighed": DraftsWeighed,
+}
+"""What a turn knows of its author, by field."""
 Row = tuple[Table, dict[str, Any]]
 
 
@@ -101,7 +107,14 @@ def message_row(
         "seed": None,
         "stray": None,
         "failure": None,
+        "authorship": None,
     }
+
+
+def authorship(turn: Turn) -> dict[str, Any] | None:
+    """Who wrote a reply and how its drafts were weighed, as JSON; None where nothing is known."""
+    found = {name: asdict(e) for name in AUTHORSHIP if (e := getattr(turn, name)) is not None}
+    return found or None
 
 
 def call_row(message_id: str, position: int, call: Call) -> dict[str, Any]:
@@ -150,7 +163,12 @@ def turn_of(
         stray=tuple(answer["stray"] or ()),
         calls=tuple(_call(row) for row in sorted(calls, key=lambda row: row["position"])),
         verdict=_verdict(judged) if judged else None,
+        **_authorship(answer["authorship"] or {}),
     )
+
+
+def _authorship(stored: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: TypeAdapter(AUTHORSHIP[name]).validate_python(stored[name]) for name in stored}
 
 
 def _verdict(row: Mapping[str, Any]) -> SafetyVerdict:

@@ -14,7 +14,9 @@ from typing import Any, Literal
 
 from core_model.errors import CandorError
 from persona.events import (
+    AuthorRead,
     Confidence,
+    DraftsWeighed,
     Event,
     Exchange,
     NumbersChecked,
@@ -74,6 +76,8 @@ class Turn:
     reply_id: str | None = None
     agent: str = ""
     rival: Turn | None = None
+    read: AuthorRead | None = None
+    weighed: DraftsWeighed | None = None
 
     @property
     def confidence(self) -> Confidence | None:
@@ -107,6 +111,10 @@ class Turn:
                 return replace(self, reply=self.reply + event.text, state="running")
             case NumbersChecked():
                 return replace(self, stray=event.stray)
+            case AuthorRead():
+                return replace(self, read=event)
+            case DraftsWeighed():
+                return replace(self, weighed=event)
             case SafetyVerdict():
                 # What is blocked is withdrawn; the reply that stands in its place follows.
                 return replace(self, verdict=event, reply="" if event.blocked else self.reply)

@@ -511,7 +511,7 @@ def test_an_author_is_held_drawn_or_left_open(author: str) -> None:
         return write(conditional, *rest, **kept)
 
     core.write = watched  # type: ignore[method-assign]
-    events = said_by(core, author=author, seed=4)
+    events = said_by(core, goals=("honest", author), seed=4)
     chosen = [e for e in events if isinstance(e, AuthorChosen)]
     bound = {b.variable: b.value for b in known[0].given}
     assert bound["conduct"] == "honest"
@@ -525,7 +525,9 @@ def test_an_author_is_held_drawn_or_left_open(author: str) -> None:
 def test_drawn_authors_come_as_often_as_they_should() -> None:
     drawn = [
         next(
-            e for e in said_by(author_core(), author="drawn", seed=s) if isinstance(e, AuthorChosen)
+            e
+            for e in said_by(author_core(), goals=("honest", "drawn"), seed=s)
+            if isinstance(e, AuthorChosen)
         )
         for s in range(300)
     ]
@@ -551,7 +553,7 @@ def test_drafts_are_kept_by_how_well_they_fit_the_goals() -> None:
 
 
 @pytest.mark.parametrize(
-    "chosen", [{"goals": ("evasive",)}, {"author": "warm"}, {"drafts": 3}], ids=str
+    "chosen", [{"goals": ("evasive",)}, {"goals": ("warm",)}, {"drafts": 3}], ids=str
 )
 def test_a_core_that_tells_no_authors_apart_says_so(
     core: toy.ScriptedCore, chosen: dict[str, Any]

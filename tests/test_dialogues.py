@@ -34,9 +34,9 @@ from persona.goals import (
     DEFAULT_GOALS,
     GOALS,
     VOICES,
+    author_of,
     condition,
     conduct_of,
-    parse_author,
     parse_goals,
 )
 from persona.phrasings import (
@@ -286,10 +286,16 @@ def test_goals_are_parsed() -> None:
     assert condition(parse_goals("+evasive")) == "helpful, harmless, calibrated"
     assert conduct_of(DEFAULT_GOALS) == "honest" and conduct_of(("brief",)) is None
     assert conduct_of(parse_goals("+evasive")) == "evasive"
-    assert parse_author(" Warm ") == "warm"
-    with pytest.raises(CandorError, match="warm"):
-        parse_author("nobody")
-    for wrong in ("kind", "brief -calibrated", "honest evasive", "+evasive +careless"):
+    assert parse_goals("+warm +brief") == (
+        "honest",
+        "helpful",
+        "harmless",
+        "calibrated",
+        "brief",
+        "warm",
+    )
+    assert author_of(("brief", "drawn")) == "drawn" and author_of(DEFAULT_GOALS) == "plain"
+    for wrong in ("kind", "brief -calibrated", "honest evasive", "+evasive +careless", "warm curt"):
         with pytest.raises(CandorError):
             parse_goals(wrong)
 

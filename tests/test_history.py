@@ -17,6 +17,8 @@ import persona
 from core_model.core import Answer, Distribution, Estimate
 from core_model.errors import CandorError
 from persona.events import (
+    AuthorRead,
+    DraftsWeighed,
     NumbersChecked,
     Reply,
     ReplyDelta,
@@ -33,6 +35,8 @@ from persona.turn import QUESTION_LIMIT, Call, Turn, clean_question, exchanges, 
 from tools.registry import ToolResult
 
 VERDICT = SafetyVerdict("t", 0.97, 0.02, 0.01, False)
+READ = AuthorRead("t", {"honest": 0.9, "evasive": 0.1}, {"plain": 0.7, "warm": 0.3}, "warm")
+WEIGHED = DraftsWeighed.of("t", (0.25, 0.75), 1)
 
 
 @pytest.fixture(scope="module")
@@ -308,6 +312,17 @@ def test_a_folder_that_cannot_be_made_leaves_the_chat_in_memory(tmp_path: Path) 
     (tmp_path / "file").unlink()
     assert history.save_again() is None
     assert [turn.reply for turn in History(history.path).turns(conversation)] == ["r"]
+
+
+def test_who_wrote_a_reply_is_kept(history: History) -> None:
+    conversation = history.start("q")
+    turn = history.ask(conversation, None, "q", ("honest", "warm"), 3)
+    for event in (READ, WEIGHED, Reply("t", "r", (), None)):
+        turn = turn.after(event)
+    history.answer(conversation, turn)
+    (kept,) = History(history.path).turns(conversation)
+    assert kept.read == READ and kept.weighed == WEIGHED
+    assert kept.goals == ("honest", "warm")
 
 
 def test_a_file_of_a_newer_version_is_left_alone(history: History) -> None:

@@ -334,6 +334,7 @@ async def test_goals_are_shown_and_changed_by_command_and_by_list(tmp_path: Path
         await wait_until(pilot, lambda: app.screen.query("#goal-list"))
         await pilot.press("space", "enter")
         await wait_until(pilot, lambda: "goals  helpful" in shown(app, "#goals"))
+        assert app.goals == ("helpful", "harmless", "brief")
         await ask(pilot, app, "hi")
         await wait_until(pilot, over(app))
         assert agent.made[0][0] == ("helpful", "harmless", "brief")

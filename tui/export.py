@@ -13,11 +13,9 @@ from persona.turn import Turn
 from tui.render import (
     card_body,
     card_title,
-    confidence_line,
+    notes,
     plain,
     printable,
-    stray_line,
-    verdict_line,
 )
 
 WIDTH = 88
@@ -47,12 +45,7 @@ def _side(turn: Turn) -> list[str]:
         parts.append("*Stopped.*")
     if turn.failure:
         parts.append(f"*{printable(turn.failure)}*")
-    if turn.stray:
-        parts.append(f"*{plain([stray_line(turn.stray)])}*")
-    if turn.confidence:
-        parts.append(f"*{plain([confidence_line(turn.confidence)])}*")
-    if turn.verdict:
-        parts.append(f"*{plain([verdict_line(turn.verdict)])}*")
+    parts += [f"*{plain([line])}*" for line in notes(turn)]
     return parts
 
 

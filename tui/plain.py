@@ -15,18 +15,16 @@ from persona.events import (
     ToolFinished,
     TurnFailed,
 )
-from persona.goals import GOALS, RIVALS, parse_goals
+from persona.goals import ALL, RIVALS, author_of, parse_goals
 from persona.turn import Turn
 from tui import actions, export
 from tui.render import (
     card_body,
     card_title,
-    confidence_line,
+    notes,
     one_line,
     plain,
     printable,
-    stray_line,
-    verdict_line,
 )
 from tui.session import AgentFactory, Chat
 
@@ -64,12 +62,7 @@ def _ending(turn: Turn) -> str:
         lines.append(f"✗ {one_line(turn.failure)}")
     if turn.state == "stopped":
         lines.append("■ stopped")
-    if turn.stray:
-        lines.append(plain([stray_line(turn.stray)]))
-    if turn.confidence is not None:
-        lines.append(plain([confidence_line(turn.confidence)]))
-    if turn.verdict is not None:
-        lines.append(plain([verdict_line(turn.verdict)]))
+    lines += [plain([line]) for line in notes(turn)]
     return "\n" + "\n".join(lines) + "\n"
 
 
@@ -223,8 +216,9 @@ def _path(text: str) -> Path | None:
 
 def goals_text(chosen: Sequence[str]) -> str:
     """Every goal, those in force marked."""
+    in_force = {*chosen, author_of(chosen)}
     rows = [
-        f"{'●' if goal.name in chosen else '○'} {goal.name:<12} {goal.doc}"
-        for goal in GOALS.values()
+        f"{'●' if goal.name in in_force else '○'} {goal.name:<13} {goal.doc}"
+        for goal in ALL.values()
     ]
     return "\n".join(rows) + "\n"

@@ -16,8 +16,9 @@ from typing import Literal
 from rich.cells import cell_len, set_cell_size
 
 from core_model.core import Distribution, Estimate
-from persona.events import Confidence, SafetyVerdict
-from persona.turn import CONTROLS, Call, readable
+from persona.events import AuthorRead, Confidence, DraftsWeighed, SafetyVerdict
+from persona.goals import conduct_of
+from persona.turn import CONTROLS, Call, Turn, readable
 from tools.registry import ToolResult
 from tools.safety import VARIABLES
 from tools.summaries import in_bits, percent
@@ -310,6 +311,43 @@ def verdict_line(verdict: SafetyVerdict) -> Line:
     blocked = (Span("  ✗ first answer withheld", "bad"),) if verdict.blocked else ()
     sign = Span("✓ ", "good") if verdict.safe >= 0.5 else Span("! ", "bad")
     return (sign, Span(numbers, "muted"), *blocked)
+
+
+def notes(turn: Turn) -> list[Line]:
+    """What is told under a reply: numbers without a source, how sure its fact is, by whom, safe."""
+    lines: list[Line] = []
+    if turn.stray:
+        lines.append(stray_line(turn.stray))
+    if turn.confidence is not None:
+        lines.append(confidence_line(turn.confidence))
+    if turn.weighed is not None:
+        lines.append(drafts_line(turn.weighed))
+    if turn.read is not None:
+        lines.append(author_line(turn.read, conduct_of(turn.goals)))
+    if turn.verdict is not None:
+        lines.append(verdict_line(turn.verdict))
+    return lines
+
+
+def author_line(read: AuthorRead, wanted: str | None) -> Line:
+    """`reads as honest 93%, plain 88%`: who wrote the reply by its words; `wanted` is the goal."""
+    conduct, voice = (max(p, key=p.__getitem__) for p in (read.conducts, read.authors))
+    said = (
+        f"reads as {one_line(conduct)} {percent(read.conducts[conduct])}, "
+        f"{one_line(voice)} {percent(read.authors[voice])}"
+    )
+    asked = f" · written as {one_line(read.author)}" if read.author not in ("", voice) else ""
+    other = wanted is not None and conduct != wanted
+    sign = Span("! ", "bad") if other else Span("· ", "muted")
+    goal = f" · asked for {wanted}" if other else ""
+    return (sign, Span(f"{said}{asked}{goal}", "muted"))
+
+
+def drafts_line(weighed: DraftsWeighed) -> Line:
+    """`draft 2 of 4 kept, weight 31% · cost 0.12 bits`."""
+    weight, cost = weighed.weights[weighed.kept], weighed.cost_nats / NATS_PER_BIT
+    said = f"draft {weighed.kept + 1} of {len(weighed.weights)} kept, weight {percent(weight)}"
+    return (Span("· ", "muted"), Span(f"{said} · cost {cost:.2f} bits", "muted"))
 
 
 def confidence_line(confidence: Confidence) -> Line:

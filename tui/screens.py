@@ -14,7 +14,7 @@ from textual.widgets import Markdown, OptionList, SelectionList, Static
 from textual.widgets.option_list import Option
 from textual.widgets.selection_list import Selection
 
-from persona.goals import GOALS
+from persona.goals import ALL, EXCLUSIVE, VOICES, author_of
 
 
 class HelpScreen(ModalScreen[None]):
@@ -39,7 +39,7 @@ class GoalsScreen(ModalScreen[tuple[str, ...] | None]):
 
     def __init__(self, chosen: Sequence[str]) -> None:
         super().__init__()
-        self._chosen = tuple(chosen)
+        self._chosen = {*chosen, author_of(chosen)}
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="sheet small"):
@@ -52,11 +52,11 @@ class GoalsScreen(ModalScreen[tuple[str, ...] | None]):
             yield GoalList(
                 *(
                     Selection(
-                        Content.assemble((f"{goal.name:<12}", "bold"), (goal.doc, "$muted")),
+                        Content.assemble((f"{goal.name:<14}", "bold"), (goal.doc, "$muted")),
                         goal.name,
                         goal.name in self._chosen,
                     )
-                    for goal in GOALS.values()
+                    for goal in ALL.values()
                 ),
                 id="goal-list",
             )
@@ -69,7 +69,18 @@ class GoalsScreen(ModalScreen[tuple[str, ...] | None]):
     def done(self) -> None:
         """Close with the goals as chosen, in their own order."""
         selected = set(self.query_one(GoalList).selected)
-        self.dismiss(tuple(name for name in GOALS if name in selected))
+        self.dismiss(tuple(name for name in ALL if name in selected and name != VOICES[0]))
+
+    def on_selection_list_selection_toggled(
+        self, event: SelectionList.SelectionToggled[str]
+    ) -> None:
+        """An author has one conduct and one voice: choosing another takes it off."""
+        chosen, goals = event.selection.value, event.selection_list
+        if chosen in goals.selected:
+            for group in EXCLUSIVE:
+                for other in group if chosen in group else ():
+                    if other != chosen:
+                        goals.deselect(other)
 
     def action_cancel(self) -> None:
         self.dismiss(None)

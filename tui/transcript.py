@@ -31,12 +31,10 @@ from tui.render import (
     Span,
     card_body,
     card_title,
-    confidence_line,
     has_more,
+    notes,
     one_line,
     printable,
-    stray_line,
-    verdict_line,
 )
 
 STYLES: dict[Role, str] = {
@@ -223,12 +221,8 @@ class Side(Vertical):
         if turn.state == "stopped":
             said = "stopped" if turn.reply or turn.calls else "stopped before an answer"
             lines.append(_note("■ ", said))
-        if turn.stray:
-            lines.append(stray_line(turn.stray))
-        if turn.confidence is not None:
-            lines.append(confidence_line(turn.confidence))
-        if turn.verdict is not None and (turn.over or turn.reply):
-            lines.append(verdict_line(turn.verdict))
+        if turn.over or turn.reply:
+            lines += notes(turn)
         return content(lines)
 
 
