@@ -39,8 +39,8 @@ from core_model.measures.result import Options
 DOCS = Path(__file__).parent.parent / "docs"
 CARD = Path(__file__).parent / "release" / "README.md"
 ONLY_RELEASE = ("time",)  # the command always runs the release core
-# The base has no notation for itself, and the chat's measures have it beside the persona already.
-NOT_IN_WORDS = ("self-knowledge", "persona", "diversity", "sycophancy")
+IN_WORDS = tuple(MEASURES)
+"""Those of the core, which the base can be asked in words; the tools and the chat add others."""
 
 
 def measure(
@@ -193,7 +193,7 @@ def _run(
     names = [name for name in names if name not in ONLY_RELEASE]
     if options.beside == "words":
         core: Core = base_in_words(settings)[0]
-        names = [name for name in names if name not in NOT_IN_WORDS]
+        names = [name for name in names if name in IN_WORDS]
         return beside(report, names, core, core.name, how, finished)
     column, _, folder = options.beside.partition("=")
     if not folder:

@@ -27,7 +27,7 @@ from core_model.notation import Binding
 from core_model.numerals import numbers_in
 from persona import goals as goal_set
 from persona import script
-from persona.dialogues import Step, order_of
+from persona.dialogues import Step, numbers_of, order_of
 from persona.events import (
     ActionChosen,
     AuthorChosen,
@@ -47,7 +47,7 @@ from persona.events import (
     TurnStarted,
 )
 from persona.goals import VOICES
-from persona.grammar import PLANS, REPLY, CallGrammar, chat_corpora, marker, pieces_of
+from persona.grammar import PLANS, CallGrammar, chat_corpora, decode_call, marker, pieces_of
 from persona.phrasings.calls import Call
 from persona.phrasings.plans import MOST_STEPS
 from persona.turn import clean_question
@@ -126,7 +126,7 @@ class _Turn:
             texts = (*(exchange.question for exchange in history), question)
             grammar = CallGrammar(texts, chat_corpora(self.agent.core))
             try:
-                chosen = self._decode_call(known, grammar)
+                chosen = decode_call(self.agent.core, known, grammar, self._check)
                 break
             except TextTooLong:
                 if not history:
@@ -137,7 +137,7 @@ class _Turn:
         if ordered is not None:
             known = (*known, Binding("order", ordered))
         author = yield from self._author(known)
-        allowed = _numbers(steps)
+        allowed = numbers_of(steps)
         for delta in self._drafted(known, author, allowed):
             if isinstance(delta, Event):
                 yield delta
@@ -174,7 +174,9 @@ class _Turn:
             if not several or len(steps) == MOST_STEPS:
                 break
             found = tuple(step.summary for step in steps)
-            chosen = self._decode_call(known, replace(grammar, results=found))
+            chosen = decode_call(
+                self.agent.core, known, replace(grammar, results=found), self._check
+            )
         certain = [fact for fact in facts if fact is not None]
         return steps, known, certain[0] if len(certain) == 1 else None
 
@@ -198,29 +200,6 @@ class _Turn:
                 error = failure.message
         yield ToolFinished(self.id, number, result, error)
         return result, result.summary if result is not None else f"error: {error}"
-
-    def _decode_call(
-        self, known: tuple[Binding, ...], grammar: CallGrammar
-    ) -> tuple[list[str], dict[str, float]]:
-        """The most probable call, piece by piece, and the distribution over its first piece."""
-        core, conditional = self.agent.core, script.asked("call", known)
-        pieces: list[str] = []
-        probabilities: dict[str, float] = {}
-        while True:
-            self._check()
-            options = grammar.options(pieces)
-            scores = core.choose(conditional, pieces, options)
-            if not pieces:
-                p = np.exp(scores - scores.max())
-                probabilities = {
-                    str(o): float(q) for o, q in zip(options, p / p.sum(), strict=True)
-                }
-            best = options[int(scores.argmax())]
-            if best is None:
-                return pieces, probabilities
-            pieces.append(best)
-            if best == REPLY and len(pieces) == 1:
-                return pieces, probabilities
 
     @property
     def _has_conducts(self) -> bool:
@@ -337,16 +316,6 @@ class _Turn:
     def _check(self) -> None:
         if self.cancel.is_set():
             raise _Stopped
-
-
-def _numbers(steps: Sequence[Step]) -> tuple[str, ...]:
-    """The numbers a reply may state: its results', and those of what is asked and known."""
-    found: list[str] = []
-    for step in steps:
-        call = step.call
-        of_call = " ".join([call.event_value or "", *(binding.value for binding in call.given)])
-        found += [*numbers_in(step.summary), *numbers_in(of_call)]
-    return tuple(dict.fromkeys(found))
 
 
 def _said(exchange: Exchange) -> script.Said:

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from core_model.numerals import numbers_in
 from persona.goals import DEFAULT_GOALS, GOALS, condition
 from persona.grammar import FIRST_CORPORA
 from persona.phrasings import (
@@ -185,6 +186,16 @@ def held_out_questions(
 def order_of(steps: Sequence[Step]) -> str | None:
     """What is worked out from several results before they are told; None where there is nothing."""
     return order([step.call for step in steps], [step.summary for step in steps])
+
+
+def numbers_of(steps: Sequence[Step]) -> tuple[str, ...]:
+    """The numbers a reply may state: its results', and those of what is asked and known."""
+    found: list[str] = []
+    for step in steps:
+        call = step.call
+        of_call = " ".join([call.event_value or "", *(binding.value for binding in call.given)])
+        found += [*numbers_in(step.summary), *numbers_in(of_call)]
+    return tuple(dict.fromkeys(found))
 
 
 @cache

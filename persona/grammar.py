@@ -16,10 +16,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core_model.core import Core
+import numpy as np
+
+from core_model.core import Check, Core, unchecked
 from core_model.corpora import schema
 from core_model.graph import Schema, Variable
 from core_model.notation import Binding
+from persona import script
 from persona.phrasings.calls import Call
 from persona.phrasings.surfaces import DECADE_WORDS
 
@@ -118,6 +121,31 @@ def years_in(text: str) -> list[str]:
     for start, word in DECADE_WORDS.items():
         found += [(m.start(), str(start + 5)) for m in re.finditer(word, text.lower())]
     return [year for _, year in sorted(found)]
+
+
+def decode_call(
+    core: Core, known: tuple[Binding, ...], grammar: CallGrammar, check: Check = unchecked
+) -> tuple[list[str], dict[str, float]]:
+    """The most probable call, piece by piece, and the distribution over its first piece.
+
+    `check` is called before each piece; what it raises ends the work.
+    """
+    conditional = script.asked("call", known)
+    pieces: list[str] = []
+    probabilities: dict[str, float] = {}
+    while True:
+        check()
+        options = grammar.options(pieces)
+        scores = core.choose(conditional, pieces, options)
+        if not pieces:
+            p = np.exp(scores - scores.max())
+            probabilities = {str(o): float(q) for o, q in zip(options, p / p.sum(), strict=True)}
+        best = options[int(scores.argmax())]
+        if best is None:
+            return pieces, probabilities
+        pieces.append(best)
+        if pieces == [REPLY]:
+            return pieces, probabilities
 
 
 @dataclass(frozen=True, slots=True)

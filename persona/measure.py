@@ -1,9 +1,9 @@
 """Measure the persona on held-out wordings, beside the measures of the core.
 
 `python -m persona.measure` runs all measures: those of `core_model.measures`, `self-knowledge` of
-the tools, `diversity` and `sycophancy` of the modules of those names, and `persona`, which asks
-each question of `tests/heldout_questions.json`, and of `tests/heldout_places.json` where it can, as
-a conversation of its own.
+the tools, `diversity` and `sycophancy` of the modules of those names, `authors` and `plans` of
+`persona.authors`, and `persona`, which asks each question of `tests/heldout_questions.json`, and of
+`tests/heldout_places.json` where it can, as a conversation of its own.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from core_model.errors import StorageError, ToolError
 from core_model.measure import main
 from core_model.measures.result import Goal, MeasureRow, Options, mean_of, measured
 from persona.agent import Agent
+from persona.authors import authors, plans
 from persona.diversity import diversity
 from persona.events import Event, NumbersChecked, Reply, ToolCall, TurnFailed
 from persona.grammar import chat_corpora
@@ -138,4 +139,6 @@ if __name__ == "__main__":
     MEASURES["persona"] = persona
     MEASURES["diversity"] = diversity
     MEASURES["sycophancy"] = sycophancy
+    MEASURES["authors"] = authors
+    MEASURES["plans"] = plans
     sys.exit(main())

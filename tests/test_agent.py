@@ -16,8 +16,8 @@ from core_model.errors import EngineError, TextTooLong, ToolError
 from core_model.notation import Binding, Draw
 from core_model.numerals import numbers_in
 from core_model.planning import Conditional
-from persona.agent import REFUSAL, Agent, _numbers, _said
-from persona.dialogues import Step
+from persona.agent import REFUSAL, Agent, _said
+from persona.dialogues import Step, numbers_of
 from persona.events import (
     ActionChosen,
     AuthorChosen,
@@ -231,9 +231,9 @@ def test_a_stop_while_a_blocked_reply_is_rewritten_leaves_nothing_of_it(
 
 def test_a_reply_states_no_number_of_the_text_it_reads(core: toy.ScriptedCore) -> None:
     call = Call("infer", "speeches", ("author",), text="30 percent of 95 millions", given=())
-    assert _numbers([Step(call, "Abraham Lincoln 41%")]) == ("41",)
+    assert numbers_of([Step(call, "Abraham Lincoln 41%")]) == ("41",)
     call = Call("distribution", "names", ("name",), n="5", given=(Binding("year", "1985"),))
-    assert _numbers([Step(call, "Jessica 2.6%")]) == ("2.6", "1985")
+    assert numbers_of([Step(call, "Jessica 2.6%")]) == ("2.6", "1985")
 
 
 def test_a_call_that_cannot_be_asked_is_shown_as_one_that_failed(
