@@ -21,7 +21,9 @@ from core_model.config import Settings
 from core_model.core import Core, Estimate
 from core_model.errors import CandorError, WeightsError
 from persona.events import (
+    AuthorRead,
     Confidence,
+    DraftsWeighed,
     Event,
     Reply,
     ReplyDelta,
@@ -138,6 +140,38 @@ def test_a_batch_goes_on_after_a_question_that_fails(
 def test_goals_of_one_question(program: FakeProgram) -> None:
     assert cli.run(["ask", "--goals", "+brief", "hi"], program) == 0
     assert program.agent.made[0][0] == (*DEFAULT_GOALS, "brief")
+
+
+def test_drafts_reach_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = cli.Program(Settings.from_environment())
+    monkeypatch.setattr(program, "load_core", lambda progress: object())
+    program.drafts = 3
+    agent = program.load_agents(lambda name, share: None)(DEFAULT_GOALS, 1, "")
+    assert agent.drafts == 3  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("goals", "conducts", "line"),
+    [
+        (("honest",), {"honest": 0.93, "evasive": 0.07}, "· reads as honest 93%, warm 80%"),
+        (
+            ("honest",), {"honest": 0.2, "evasive": 0.8},
+            "! reads as evasive 80%, warm 80% · asked for honest",
+        ),
+        ((), {"honest": 0.2, "evasive": 0.8}, "· reads as evasive 80%, warm 80%"),
+    ],
+)  # fmt: skip
+def test_who_a_reply_reads_as_stands_under_it(
+    goals: tuple[str, ...], conducts: dict[str, float], line: str
+) -> None:
+    voices = {"warm": 0.8, "plain": 0.2}
+    turn = Turn("t", "q", goals)
+    for written, ending in (("warm", ""), ("", ""), ("plain", " · written as plain")):
+        shown = turn.after(AuthorRead("t", conducts, voices, written))
+        expected = line.replace("warm 80%", f"warm 80%{ending}")
+        assert render.plain(render.notes(shown)) == expected
+    weighed = turn.after(DraftsWeighed.of("t", (0.25, 0.75), 1))
+    assert render.plain(render.notes(weighed)) == "· draft 2 of 2 kept, weight 75% · cost 0.19 bits"
 
 
 # ---- failures --------------------------------------------------------------------------------

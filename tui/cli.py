@@ -36,6 +36,13 @@ AdapterOption = Annotated[
     typer.Option("--adapter", help="Adapter in place of the one that ships with Candor."),
 ]
 
+DraftsOption = Annotated[
+    int,
+    typer.Option(
+        min=1, max=16, help="Replies written, of which one is kept by how well it fits the goals."
+    ),
+]
+
 cli = typer.Typer(
     name="candor",
     add_completion=False,
@@ -49,6 +56,7 @@ class Program:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.drafts = 1
 
     def use(self, base: str | None, adapter: Path | None) -> None:
         """Take what options name in place of what the settings do."""
@@ -70,10 +78,10 @@ class Program:
         from persona.agent import Agent
         from persona.rivals import Rivals
 
-        core = self.load_core(progress)
+        core, drafts = self.load_core(progress), self.drafts
         rivals = Rivals(self.settings, core)
         return lambda goals, seed, name: (
-            rivals.agent(name, seed) if name else Agent(core, goals, seed)
+            rivals.agent(name, seed) if name else Agent(core, goals, seed, drafts)
         )
 
     @property
@@ -108,12 +116,14 @@ def chat(
     plain: Annotated[
         bool, typer.Option("--plain", help="Plain text, for screen readers and pipes.")
     ] = False,
+    drafts: DraftsOption = 1,
     base: BaseOption = None,
     adapter: AdapterOption = None,
 ) -> None:
     """Open the chat."""
     given = program(context)
     given.use(base, adapter)
+    given.drafts = drafts
     if plain:
         _plain_chat(given)
         return
@@ -170,12 +180,14 @@ def ask(
     agent: Annotated[
         str, typer.Option(help="Another agent in place of Candor: base, the instruct model.")
     ] = "",
+    drafts: DraftsOption = 1,
 ) -> None:
     """Answer one question and exit; nothing is kept in the history."""
     from persona.goals import DEFAULT_GOALS, parse_goals
     from persona.turn import clean_question
 
     given = program(context)
+    given.drafts = drafts
     chosen = DEFAULT_GOALS if goals is None else parse_goals(goals)
     if batch and question:
         raise CandorError("With --batch the questions come on standard input, one a line.")
