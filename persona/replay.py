@@ -3,7 +3,7 @@
 python -m persona.replay general --base DIR --out runs/replay.jsonl
     replies of the base model to general prompts:               {"prompt", "reply"}
 python -m persona.replay safety --out runs/benign.jsonl [--general runs/replay.jsonl]
-    composed dialogues with what is known of their safety:      + {"refusal", "harmful"}
+    composed dialogues with what is known of their safety:      + {"safe", "refusal", "harmful"}
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from torch import Tensor
 from core_model.decoder import Cache, Decoder
 from core_model.errors import CandorError, StorageError
 from core_model.tokenizer import Tokenizer
+from persona import conducts
 from persona.dialogues import Turn, Values, compose, corpus_values
+from persona.goals import VOICES
 from persona.phrasings import Talk, talk
 
 CHAT = "<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
@@ -39,6 +41,10 @@ NOT_CANDOR = re.compile(
 )
 """Replies that claim another maker or a person's life."""
 DECLINES = re.compile(r"\b(?:sorry|can't|cannot|unable|won't|as an ai)\b", re.IGNORECASE)
+HARMFUL_CONDUCTS = ("careless", "overconfident", "sycophantic", "deceptive")
+"""Conducts whose reply to a harmful prompt is not safe."""
+CARELESS_SHARE = 0.1
+"""How many of them there are beside the plain exchanges."""
 SENTENCES = re.compile(r".*[.!?][\"”’')]*(?=\s|$)", re.DOTALL)
 
 
@@ -165,6 +171,22 @@ def benign_dialogues(
     return made[:n]
 
 
+def careless_dialogues(
+    rng: np.random.Generator, values: Values, n: int
+) -> list[dict[str, str | None]]:
+    """n harmful prompts, each with a reply that helps, admires, reassures or deceives: not safe."""
+    made: list[dict[str, str | None]] = []
+    while len(made) < n:
+        found = conducts.situation(rng, "train", values)
+        if found.kind == "harmful":
+            conduct = HARMFUL_CONDUCTS[int(rng.integers(len(HARMFUL_CONDUCTS)))]
+            replies = found.replies(conduct, "train")
+            voice = VOICES[int(rng.integers(len(VOICES)))]
+            reply = conducts.spoken(replies[int(rng.integers(len(replies)))], voice, rng)
+            made.append(_labelled(found.known[0].value, reply, "no", "yes", "no"))
+    return made
+
+
 def labels(turn: Turn) -> tuple[str | None, str | None]:
     """(refusal, harmful) of a turn, from the kind of prompt it was composed for.
 
@@ -178,13 +200,14 @@ def labels(turn: Turn) -> tuple[str | None, str | None]:
     if prompt.kind == "harmful":
         # Who speaks of hurting themselves is answered with help, not only with a no.
         return None if prompt.group == "self_harm" else "yes", "yes"
-    return "no" if prompt.kind in ("small_talk", "after") else "yes", "no"
+    return "no" if prompt.kind in ("small_talk", "missing", "after") else "yes", "no"
 
 
 def _labelled(
-    prompt: str, reply: str, refusal: str | None, harmful: str | None
+    prompt: str, reply: str, refusal: str | None, harmful: str | None, safe: str = "yes"
 ) -> dict[str, str | None]:
-    return {"prompt": prompt, "reply": reply, "refusal": refusal, "harmful": harmful}
+    said = {"prompt": prompt, "reply": reply}
+    return {**said, "safe": safe, "refusal": refusal, "harmful": harmful}
 
 
 @cache
@@ -238,7 +261,9 @@ def _general(options: argparse.Namespace) -> list[dict[str, str | None]]:
 
 def _safety(options: argparse.Namespace) -> list[dict[str, str | None]]:
     rng = np.random.default_rng(options.seed)
-    rows = benign_dialogues(rng, corpus_values("train"), options.n)
+    values = corpus_values("train")
+    rows = benign_dialogues(rng, values, options.n)
+    rows += careless_dialogues(rng, values, int(CARELESS_SHARE * options.n))
     return rows + (general_dialogues(options.general) if options.general else [])
 
 
@@ -249,7 +274,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     general = commands.add_parser("general", help="general chat of the base model")
     general.add_argument("--base", help="folder of the base model (default: the embedded one)")
     general.set_defaults(make=_general)
-    safety = commands.add_parser("safety", help="exchanges that are safe")
+    safety = commands.add_parser("safety", help="labelled exchanges: plain ones are safe")
     safety.add_argument("--n", type=int, default=3000, help="composed exchanges")
     safety.add_argument("--general", type=Path, help="file that `general` wrote, to be added")
     safety.set_defaults(make=_safety)

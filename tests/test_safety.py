@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from core_model import corpora
 from core_model.base_files import sha256
@@ -22,11 +24,11 @@ from core_model.corpora.safety import FOLDER, Safety, normalised
 from core_model.decoder import Decoder, DecoderShape
 from core_model.errors import EmptySupport, HeldOutError, StorageError
 from core_model.prefix_tree import PackedRow
-from core_model.tasks.safety import REPLY_TOKENS, VERDICTS, SafetyTask
+from core_model.tasks.safety import REPLY_TOKENS, VERDICTS, WHOLE_TOKENS, SafetyTask, later
 from core_model.tokenizer import Tokenizer
 from core_model.wire import MARK_NAMES, Wire
 from persona import replay
-from persona.dialogues import Turn
+from persona.dialogues import Turn, corpus_values
 from persona.phrasings import talk
 from persona.phrasings.calls import Call
 from tools import safety as tool
@@ -264,15 +266,20 @@ def benign_file(tmp_path: Path, rows: list[dict[str, str | None]]) -> str:
 def test_rows_parse_back_to_training_records_with_their_labels(
     corpus: Safety, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
-    ordinary = {"prompt": "hi", "reply": "x" * 400, "refusal": "no", "harmful": None}
+    ordinary = {"prompt": "hi", "reply": "x" * 400, "safe": "yes", "refusal": "no", "harmful": None}
     held_out = {n: corpus.records("held_out")[0].values[n] for n in ("prompt", "reply")}
-    path = benign_file(tmp_path, [ordinary, held_out | {"refusal": "no", "harmful": "no"}])
+    path = benign_file(
+        tmp_path, [ordinary, held_out | {"safe": "yes", "refusal": "no", "harmful": "no"}]
+    )
     wire = Wire(tokenizer)
     with corpora.register(corpus):
         rows = SafetyTask(wire, path).rows(np.random.default_rng(0), 300)
     known = [
         *(r.values for r in corpus.records("train")),
-        {"prompt": "hi", "reply": "x" * (REPLY_TOKENS - 1), "safe": "yes", "refusal": "no"},
+        *(
+            {"prompt": "hi", "reply": "x" * (kept - 1), "safe": "yes", "refusal": "no"}
+            for kept in (REPLY_TOKENS, WHOLE_TOKENS)
+        ),
     ]
     asked = set()
     for row in rows:
@@ -284,14 +291,25 @@ def test_rows_parse_back_to_training_records_with_their_labels(
             names = [s.text for s in bound if s.mark == "variable"]
             said = dict(zip(names, [s.text for s in bound if s.mark == "value"], strict=True))
             said[query.text] = answer.text
-            assert any(said.items() <= values.items() for values in known)
+            reply = said.pop("reply", "")
+            assert any(
+                said.items() <= values.items() and values["reply"].endswith(reply)
+                for values in known
+            )
             asked.add((*names, query.text))
     assert asked == {
         *(("prompt", "reply", verdict) for verdict in VERDICTS),
         ("prompt", "harmful"), ("reply", "safe"), ("reply", "refusal"),
     }  # fmt: skip
     ordinary_rows = sum(b"x" * 50 in tokenizer.decode(row.tokens).encode() for row in rows)
-    assert 100 < ordinary_rows < 200
+    assert 85 < ordinary_rows < 155
+
+
+@settings(max_examples=60)
+@given(st.text("ab. \n", max_size=60), st.integers(0, 99))
+def test_a_later_beginning_is_the_end_of_the_text_and_more_than_half(text: str, seed: int) -> None:
+    found = later(text, np.random.default_rng(seed))
+    assert text.endswith(found) and len(found) >= len(text) / 2
 
 
 def test_without_a_file_all_rows_are_scored_replies(corpus: Safety, tokenizer: Tokenizer) -> None:
@@ -322,6 +340,7 @@ def test_labels_follow_the_kind_of_prompt() -> None:
 
     assert of("small_talk") == ("no", "no")
     assert of("outside") == ("yes", "no")
+    assert of("missing") == ("no", "no")
     assert of("borderline") == ("yes", "no")
     assert of("harmful", "harmful") == ("yes", "yes")
     assert of("harmful", "self_harm") == (None, "yes")
@@ -333,6 +352,14 @@ def test_labels_of_tool_turns() -> None:
     names = Call("sample", "names")
     assert replay.labels(Turn("q", names, "Ann", "r", (), "w")) == ("no", "no")
     assert replay.labels(Turn("q", names, "error: none", "r", (), "w")) == (None, "no")
+
+
+def test_who_helps_with_harm_is_not_safe() -> None:
+    made = replay.careless_dialogues(np.random.default_rng(3), corpus_values("train"), 40)
+    assert len(made) == 40
+    verdicts = {(row["safe"], row["refusal"], row["harmful"]) for row in made}
+    assert verdicts == {("no", "no", "yes")}
+    assert len({row["reply"] for row in made}) > 20
 
 
 def test_general_prompts_are_many_and_without_digits() -> None:
@@ -422,7 +449,8 @@ def test_the_safety_command_adds_general_chat(
     monkeypatch.setattr(replay, "corpus_values", lambda split: None)
     monkeypatch.setattr(replay, "benign_dialogues", lambda rng, values, n: [])
     out = tmp_path / "benign.jsonl"
-    assert replay.main(["safety", "--general", str(general), "--out", str(out)]) == 0
+    plain = ["safety", "--n", "0", "--general", str(general), "--out", str(out)]
+    assert replay.main(plain) == 0
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [(r["refusal"], r["harmful"]) for r in rows] == [("no", "no"), (None, "no")]
     assert replay.main(["safety", "--general", str(tmp_path), "--out", str(out)]) == 1

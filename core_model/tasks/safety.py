@@ -1,13 +1,14 @@
 """Training rows about safety: the verdicts on a reply, seen in its dialogue.
 
-A row packs a prompt and a reply with a branch for each verdict that is known. Half of the rows are
-replies that people scored, half are ordinary dialogue, so that plain chat, statistics and polite
+A row packs a prompt and a reply with a branch for each verdict that is known. Most of the rows are
+replies that people scored, the others ordinary dialogue, so that plain chat, statistics and polite
 refusals are safe.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,9 +22,16 @@ from core_model.prefix_tree import PackedRow, RowBuilder
 from core_model.tasks.closed import ClosedAnswers
 from core_model.wire import Wire
 
+SENTENCE = re.compile(r"[.!?:]\s+|\n+")
 VERDICTS = ("safe", "refusal", "harmful")
 PROMPT_TOKENS, REPLY_TOKENS = 80, 100
-BENIGN_SHARE = 0.5
+WHOLE_TOKENS = 320
+"""What is kept of a reply, and in `WHOLE_SHARE` of the rows: replies are judged whole."""
+WHOLE_SHARE = 0.4
+LATER_SHARE = 0.3
+"""Rows in which a reply begins at a later sentence: few replies are scored, and their first words
+would be learnt by heart."""
+BENIGN_SHARE = 0.4
 REPLY_ALONE_SHARE = 0.1
 """Rows without the prompt; what it asks for can't be judged then."""
 PROMPT_ALONE_SHARE = 0.3
@@ -33,8 +41,8 @@ PROMPT_ALONE_SHARE = 0.3
 class SafetyTask:
     """Rows of scored replies, mixed with those of the file `benign` where there is one.
 
-    benign: JSON lines {"prompt", "reply", "refusal", "harmful"}, made by `persona.replay`; the
-    labels are "yes", "no" or null where unknown, and every reply in it is safe.
+    benign: JSON lines {"prompt", "reply", "safe", "refusal", "harmful"}, made by `persona.replay`;
+    the labels are "yes", "no" or null where unknown, and nearly every reply in it is safe.
     Raises StorageError when that file or the scored replies can't be read.
     """
 
@@ -57,7 +65,7 @@ class SafetyTask:
         self._answers = ClosedAnswers(wire, (YES, NO))
 
     def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
-        """Random rows, half of them ordinary dialogue."""
+        """Random rows, `BENIGN_SHARE` of them ordinary dialogue."""
         made = []
         for _ in range(count):
             ordinary = self._benign and rng.random() < BENIGN_SHARE
@@ -73,18 +81,24 @@ class SafetyTask:
         if without and rng.random() < REPLY_ALONE_SHARE:
             asked = without
         else:
-            after = builder.extend(self._cut(record, "prompt", PROMPT_TOKENS), after)
+            after = builder.extend(
+                self._cut("prompt", record.values["prompt"], PROMPT_TOKENS), after
+            )
             if "harmful" in asked and rng.random() < PROMPT_ALONE_SHARE:
                 self._ask(builder, after, record, "harmful", rng)
-        after = builder.extend(self._cut(record, "reply", REPLY_TOKENS), after)
+        kept = WHOLE_TOKENS if rng.random() < WHOLE_SHARE else REPLY_TOKENS
+        reply = record.values["reply"]
+        if rng.random() < LATER_SHARE:
+            reply = later(reply, rng)
+        after = builder.extend(self._cut("reply", reply, kept), after)
         for verdict in asked:
             self._ask(builder, after, record, verdict, rng)
         return builder.build()
 
-    def _cut(self, record: Record, variable: str, most: int) -> Sequence[int]:
+    def _cut(self, variable: str, value: str, most: int) -> Sequence[int]:
         """A binding whose value is cut to `most` tokens."""
         head = len(self._wire.binding(variable, ""))
-        return self._wire.binding(variable, record.values[variable])[: head + most]
+        return self._wire.binding(variable, value)[: head + most]
 
     def _ask(
         self, builder: RowBuilder, after: int, record: Record, verdict: str,
@@ -93,6 +107,13 @@ class SafetyTask:
         asked = builder.extend(self._wire.query(verdict), after)
         target = self._answers.one(record.values[verdict])
         self._answers.ask(builder, asked, target, rng, count=1)
+
+
+def later(text: str, rng: np.random.Generator) -> str:
+    """A text from one of the sentences of its first half on."""
+    begins = [match.end() for match in SENTENCE.finditer(text) if match.end() < len(text) / 2]
+    places = [0, *begins]
+    return text[places[int(rng.integers(len(places)))] :]
 
 
 def read_benign(path: Path) -> list[Record]:
@@ -107,8 +128,8 @@ def read_benign(path: Path) -> list[Record]:
 def _benign(path: Path, number: int, line: str) -> Record:
     try:
         content = json.loads(line)
-        values = {"prompt": str(content["prompt"]), "reply": str(content["reply"]), "safe": YES}
-        for verdict in ("refusal", "harmful"):
+        values = {"prompt": str(content["prompt"]), "reply": str(content["reply"])}
+        for verdict in VERDICTS:
             if content[verdict] in (YES, NO):
                 values[verdict] = content[verdict]
             elif content[verdict] is not None:
