@@ -453,4 +453,4 @@ def test_the_safety_command_adds_general_chat(
     assert replay.main(plain) == 0
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [(r["refusal"], r["harmful"]) for r in rows] == [("no", "no"), (None, "no")]
-    assert replay.main(["safety", "--general", str(tmp_path), "--out", str(out)]) == 1
+    assert replay.main(["safety", "--n", "0", "--general", str(tmp_path), "--out", str(out)]) == 1
