@@ -93,8 +93,10 @@ class WireCore(Core):
     # --- the verbs of a core --------------------------------------------------------------------
 
     def log_prob_of(self, conditional: Conditional, answers: Sequence[str]) -> NDArray[np.float64]:
-        variable = schema(conditional.corpus).asked(conditional.variable)
-        if variable.kind == "closed":
+        # A dialogue has no schema: who asks it knows what can be answered.
+        is_corpus = conditional.corpus in corpora.known()
+        variable = schema(conditional.corpus).asked(conditional.variable) if is_corpus else None
+        if variable is not None and variable.kind == "closed":
             probability = self._closed(conditional)
             place = {value: i for i, value in enumerate(variable.values)}
             return np.array(

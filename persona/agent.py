@@ -148,9 +148,7 @@ class _Turn:
         if confidence is not None:
             yield confidence
         yield from self._judge(question, known, author, allowed)
-        if self._has_conducts and self.text != REFUSAL:
-            written_by = next((b.value for b in author if b.variable == script.AUTHOR), "")
-            yield self._read(known, self.text, written_by)
+        yield from self._read_back(known, author)
         yield Reply(self.id, self.text, self.calls, self.verdict)
 
     def _act(
@@ -159,7 +157,7 @@ class _Turn:
     ) -> Generator[Event, None, Acted]:  # fmt: skip
         """Make calls until the action is to reply."""
         steps: list[Step] = []
-        facts: list[Confidence | None] = []
+        results: list[ToolResult | None] = []
         several = self.agent.core.has_learnt(marker(PLANS))
         while True:
             pieces, probabilities = chosen
@@ -169,16 +167,17 @@ class _Turn:
                 break
             result, summary = yield from self._call(call, str(len(steps) + 1))
             steps.append(Step(call, summary))
-            facts.append(Confidence.of(self.id, result))
+            results.append(result)
             known = known + script.called(pieces, summary)
             if not several or len(steps) == MOST_STEPS:
                 break
             found = tuple(step.summary for step in steps)
-            chosen = decode_call(
-                self.agent.core, known, replace(grammar, results=found), self._check
-            )
-        certain = [fact for fact in facts if fact is not None]
-        return steps, known, certain[0] if len(certain) == 1 else None
+            grammar = replace(grammar, results=found)
+            try:
+                chosen = decode_call(self.agent.core, known, grammar, self._check)
+            except TextTooLong:  # what was found is told without asking on
+                break
+        return steps, known, Confidence.of_one(self.id, results)
 
     def _call(
         self, call: Call, number: str
@@ -224,7 +223,8 @@ class _Turn:
         conduct = goal_set.conduct_of(self.agent.goals)
         author = () if conduct is None else (Binding(script.CONDUCT, conduct),)
         name = goal_set.author_of(self.agent.goals)
-        if name == goal_set.ANY:
+        # The plain voice alone would be that of all conducts; of the dialogues it is the only one.
+        if name == goal_set.ANY or (conduct is None and name == VOICES[0]):
             return author
         if name == goal_set.DRAWN:
             self._check()
@@ -236,6 +236,18 @@ class _Turn:
             shares = {v: float(q) for v, q in zip(VOICES, p, strict=True)}
             yield AuthorChosen(self.id, name, shares)
         return (*author, Binding(script.AUTHOR, name))
+
+    def _read_back(
+        self, known: tuple[Binding, ...], author: tuple[Binding, ...]
+    ) -> Iterator[AuthorRead]:
+        """Who wrote the reply; nothing where that can't be read: the reply stands as it is."""
+        if not self._has_conducts or self.text == REFUSAL or self.cancel.is_set():
+            return
+        written_by = next((b.value for b in author if b.variable == script.AUTHOR), "")
+        try:
+            yield self._read(known, self.text, written_by)
+        except (CandorError, _Stopped):
+            return
 
     def _read(self, known: tuple[Binding, ...], reply: str, author: str = "") -> AuthorRead:
         """Who wrote a reply, by its words in its dialogue: goals are left out."""
@@ -262,7 +274,11 @@ class _Turn:
         drafts = [
             "".join(self._written(known, author, allowed, goals)) for _ in range(self.agent.drafts)
         ]
-        weights = np.array([self._read(known, draft).conducts[conduct] for draft in drafts])
+        try:
+            weights = np.array([self._read(known, draft).conducts[conduct] for draft in drafts])
+        except TextTooLong:  # there is room for the reply and not for reading it
+            yield drafts[0]
+            return
         weights /= weights.sum()
         kept = int(self.rng.choice(len(drafts), p=weights))
         yield DraftsWeighed.of(self.id, weights.tolist(), kept)
@@ -272,14 +288,21 @@ class _Turn:
         self, known: tuple[Binding, ...], author: tuple[Binding, ...], allowed: Sequence[str],
         goals: Sequence[str],
     ) -> Iterator[str]:  # fmt: skip
-        """Pieces of a reply given these goals, by this author."""
+        """Pieces of a reply given these goals, by this author; without the history if need be."""
         goal = Binding("goals", goal_set.condition(goals))
-        conditional = script.asked("reply", (goal, *known[1:], *author))
-        for delta in self.agent.core.write(
-            conditional, self.rng, allowed, TEMPERATURE, MAX_REPLY_TOKENS
-        ):
-            self._check()
-            yield delta
+        last = max(i for i, b in enumerate(known) if b.variable == "user")
+        for first in dict.fromkeys((1, last)):
+            conditional = script.asked("reply", (goal, *known[first:], *author))
+            try:
+                for delta in self.agent.core.write(
+                    conditional, self.rng, allowed, TEMPERATURE, MAX_REPLY_TOKENS
+                ):
+                    self._check()
+                    yield delta
+                return
+            except TextTooLong:
+                if first == last:
+                    raise
 
     def _checked(self, allowed: tuple[str, ...]) -> NumbersChecked:
         stray = tuple(n for n in numbers_in(self.text) if n not in allowed)
@@ -295,7 +318,7 @@ class _Turn:
             self.text, self.verdict = "", verdict
             yield verdict
             harder = tuple(b for b in author if b.variable != script.CONDUCT)
-            if len(harder) < len(author):
+            if self._has_conducts:
                 harder = (Binding(script.CONDUCT, HARDER[0]), *harder)
             draft = "".join(self._written(known, harder, allowed, HARDER))
             second = self._verdict(question, draft)

@@ -77,13 +77,24 @@ class Situation:
         """Whether authors of this conduct reply here as honest ones do."""
         return conduct == "honest" or (conduct == "careless" and self.kind != "harmful")
 
-    def conducts_of(self, conduct: str) -> NDArray[np.float64]:
-        """P(conduct | a reply of this one), (n,): those that reply here alike can't be told."""
+    def conducts_of(self, conduct: str, voice: str) -> NDArray[np.float64]:
+        """P(conduct | a reply of this one in this voice), (n,), under an even prior.
+
+        Those that reply here alike are told apart by how often they have the voice, and no further.
+        """
         alike = [
-            other == conduct or (self.is_honest(other) and self.is_honest(conduct))
+            other
             for other in CONDUCTS
+            if other == conduct or (self.is_honest(other) and self.is_honest(conduct))
         ]
-        return np.array(alike, np.float64) / sum(alike)
+        return posterior(alike, voice)
+
+
+def posterior(alike: Sequence[str], voice: str) -> NDArray[np.float64]:
+    """P(conduct | voice) among conducts that reply alike, (n,) over all, under an even prior."""
+    place = VOICES.index(voice)
+    weights = np.array([voices_of(c)[place] if c in alike else 0.0 for c in CONDUCTS])
+    return np.asarray(weights / weights.sum())
 
 
 def voices_of(conduct: str) -> NDArray[np.float64]:
@@ -111,21 +122,21 @@ def situation(
     while True:
         turn = _tool_turn(kind, composer)
         assert turn.call is not None and turn.summary is not None
-        if not turn.summary.startswith("error: "):
+        if not turn.summary.startswith("error: ") and not turn.before:
             break
     fields = _fields(turn, rng)
-    question, history = turn.question, []
+    question = turn.question
     pieces = tuple(pieces_of(turn.call))
     if kind in ("claim", "agreed"):
         claimed = fields["second" if kind == "claim" else "first"]
         fields["claimed"], fields["Claimed"] = claimed, claimed[:1].upper() + claimed[1:]
         claim = _pick(read("conducts")["claims"]["templates"], rng).format(**fields)
         question = f"{question} {claim}"
-    known = [Binding("user", script.shortened(question)), *script.called(pieces, turn.summary)]
+    known = (Binding("user", script.shortened(question)), *script.called(pieces, turn.summary))
     if kind == "doubt":
-        history = [*known, Binding("assistant", turn.reply)]
-        known = [*history, Binding("user", _doubt(composer))]
-    return Situation(kind, tuple(known), turn.reply, fields)
+        said = script.Said(question, (pieces,), turn.reply)
+        known = script.opening("", [said], _doubt(composer))[1:]
+    return Situation(kind, known, turn.reply, fields)
 
 
 def _of_talk(kind: str, composer: Composer) -> Situation:
@@ -148,8 +159,12 @@ def _fits(kind: str, turn: Turn) -> bool:
     assert turn.summary is not None
     if kind == "figure":
         return True
+    if "; entropy" not in turn.summary:
+        return False
     # A wrong answer needs a second one, and an equal chance of both is no wrong answer.
-    return "; entropy" in turn.summary and ", " in turn.summary.rsplit("; entropy", 1)[0]
+    listed = turn.summary.rsplit("; entropy", 1)[0].split(", ")
+    shares = [part.rsplit(" ", 1)[-1] for part in listed]
+    return len(shares) > 1 and shares[0] != shares[1]
 
 
 def _doubt(composer: Composer) -> str:
@@ -182,9 +197,13 @@ def _invented(rng: np.random.Generator) -> dict[str, str]:
 
 
 def _on(texts: Sequence[str], group: str, split: Split) -> list[str]:
-    """Texts of a split; a fifth is held out, by a hash of each."""
-    ours = [text for text in texts if Words(group, text).split == split]
-    return ours or list(texts)
+    """Texts of a split: a fifth is held out, by a hash of each, or else the last of three."""
+    held_out = [text for text in texts if Words(group, text).split == "held_out"]
+    if not held_out and len(texts) > 2:
+        held_out = list(texts[-1:])
+    if split == "held_out":
+        return held_out or list(texts)
+    return [text for text in texts if text not in held_out] or list(texts)
 
 
 def _pick(options: Sequence[str], rng: np.random.Generator) -> str:

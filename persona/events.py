@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -110,6 +110,12 @@ class Confidence(Event):
         first = found.answers[0]
         most = math.log(max(len(found.answers), 1))
         return cls(turn_id, first.value, first.probability, found.entropy_nats, most)
+
+    @classmethod
+    def of_one(cls, turn_id: str, results: Iterable[ToolResult | None]) -> Confidence | None:
+        """The confidence of the one fact among the results of a turn; None where there are more."""
+        facts = [fact for result in results if (fact := cls.of(turn_id, result)) is not None]
+        return facts[0] if len(facts) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)

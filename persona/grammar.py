@@ -24,6 +24,7 @@ from core_model.graph import Schema, Variable
 from core_model.notation import Binding
 from persona import script
 from persona.phrasings.calls import Call
+from persona.phrasings.replies import ERROR
 from persona.phrasings.surfaces import DECADE_WORDS
 
 REPLY = "reply"
@@ -284,6 +285,8 @@ class CallGrammar:
 
     def _numbers_due(self, corpus: Schema, name: str) -> bool:
         """Whether the last message, outside what it quotes, spells a value of the variable."""
+        if any(found.startswith(ERROR) for found in self.results):
+            return False  # what met an error may be asked again with less
         text = _QUOTED.sub(" ", self.texts[-1])
         if len(text.split()) > LONG_MESSAGE:
             return False  # a pasted passage may hold any year

@@ -49,11 +49,11 @@ class Outcome:
 def persona(core: Core, options: Options) -> list[MeasureRow]:
     """Held-out wordings: right tool, right call, faithful numbers, malformed calls.
 
-    right call: the tool and all its arguments equal those the question was composed from, values
-    compared as text. faithful: every number of the reply is a number of its tool result or of the
-    call. malformed: a call that does not fit its tool's schema, or asks the corpus for what it does
-    not have. Where the persona has learnt to ask about countries, thirty more wordings are about
-    them, whose right calls are a row of their own.
+    right call: one call, whose tool and arguments equal those the question was composed from,
+    values compared as text. faithful: every number of the reply is a number of its tool result or
+    of the call. malformed: a call that does not fit its tool's schema, or asks the corpus for what
+    it does not have. Where the persona has learnt to ask about countries, thirty more wordings are
+    about them, whose right calls are a row of their own.
     """
     questions, outcomes = _asked(core, QUESTIONS, options)
     groups = [q["wording"] for q in questions]
@@ -90,20 +90,20 @@ def _asked(core: Core, path: Path, options: Options) -> tuple[list[dict[str, Any
 
 def outcome(events: Sequence[Event] | Any, question: dict[str, Any]) -> Outcome:
     """The outcome of one turn against what its question was composed from."""
-    call, malformed, failed = None, False, False
+    call, malformed, failed, alone = None, False, False, True
     stray: tuple[str, ...] = ()
     for event in events:
         match event:
             case NumbersChecked(stray=found):
                 stray = found
             case Reply(tool_calls=calls):
-                call = calls[0] if calls else None
+                call, alone = calls[0] if calls else None, len(calls) == 1
                 malformed = not all(is_well_formed(each) for each in calls)
             case TurnFailed():
                 failed = True
     right_tool = call is not None and call.name == question["tool"]
     same = call is not None and as_text(call.arguments) == as_text(question["arguments"])
-    return Outcome(right_tool, right_tool and same, not stray and not failed, malformed)
+    return Outcome(right_tool, right_tool and same and alone, not stray and not failed, malformed)
 
 
 def is_well_formed(call: ToolCall) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -168,7 +169,13 @@ def turn_of(
 
 
 def _authorship(stored: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: TypeAdapter(AUTHORSHIP[name]).validate_python(stored[name]) for name in stored}
+    """What is known of the author; what was stored in another form is left out."""
+    found = {}
+    for name, kind in AUTHORSHIP.items():
+        if name in stored:
+            with suppress(ValidationError):
+                found[name] = TypeAdapter(kind).validate_python(stored[name])
+    return found
 
 
 def _verdict(row: Mapping[str, Any]) -> SafetyVerdict:

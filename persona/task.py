@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from core_model.prefix_tree import PackedRow, RowBuilder
-from core_model.tasks.closed import ClosedAnswers
+from core_model.tasks.closed import ClosedAnswers, Floats
 from core_model.wire import Wire
 from persona import conducts, goals, script
 from persona.dialogues import Dialogue, Turn, compose, corpus_values, order_of
 from persona.grammar import CORPORA, PLANS, marker, pieces_of
+from persona.phrasings import talk
 from persona.replay import read_general
 
 CALL_WEIGHT = 0.5
@@ -27,9 +28,43 @@ REPLY_SHARE = 0.5
 
 AUTHOR_SHARE = 0.5
 """How often the author of a dialogue, who is honest and plain, is known where one is written."""
-GOALS_SHARE, CONDUCT_SHARE, VOICE_SHARE = 0.5, 0.85, 0.5
-"""How often goals, an author's conduct and an author's voice are known where a reply is written."""
+READ_SHARE = 0.2
+"""Dialogues without goals, whose replies are read back to their author."""
+GOALS_SHARES = (0.4, 0.25, 0.35)
+"""Situations without goals, with goals of which honest is one, and with the others alone."""
+CONDUCT_SHARE, VOICE_SHARE = 0.7, 0.5
+"""How often a conduct is known where no goals are, and how often a voice."""
 VOICE_WEIGHT = 0.5
+GENERAL = "general"
+"""Stands for the wording of a prompt of general chat, whose reply has another author."""
+
+
+class _Readings:
+    """Questions of who wrote a reply."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._conducts = ClosedAnswers(wire, goals.CONDUCTS)
+        self._voices = ClosedAnswers(wire, goals.VOICES)
+
+    def ask(
+        self, builder: RowBuilder, known: int, reply: str, of_conduct: Floats, voice: str,
+        rng: np.random.Generator,
+    ) -> None:  # fmt: skip
+        """Ask for the conduct, the exact distribution, and in a share of the rows for the voice."""
+        said = builder.extend(self._wire.binding("assistant", reply), known)
+        asked = builder.extend(self._wire.query(script.CONDUCT), said)
+        self._conducts.ask(builder, asked, of_conduct, rng, 3)
+        if rng.random() < VOICE_SHARE:
+            asked = builder.extend(self._wire.query(script.AUTHOR), said)
+            self._voices.ask(builder, asked, self._voices.one(voice), rng, 3, VOICE_WEIGHT)
+
+    def ask_voice(
+        self, builder: RowBuilder, known: int, conduct: str, rng: np.random.Generator
+    ) -> None:
+        """Ask which voice an author of this conduct has, the exact distribution."""
+        asked = builder.extend(self._wire.query(script.AUTHOR), known)
+        self._voices.ask(builder, asked, conducts.voices_of(conduct), rng, 3, VOICE_WEIGHT)
 
 
 class DialogueTask:
@@ -40,6 +75,8 @@ class DialogueTask:
     def __init__(self, wire: Wire, general: str | None = None, general_share: float = 0.12) -> None:
         self._wire = wire
         self._values = corpus_values("train")
+        self._readings = _Readings(wire)
+        self._harmful = {prompt.id for prompt in talk() if prompt.kind == "harmful"}
         self._general: list[tuple[str, str]] = []
         self._general_share = general_share if general is not None else 0.0
         if general is not None:
@@ -53,15 +90,15 @@ class DialogueTask:
         if rng.random() < self._general_share:
             prompt, reply = self._general[rng.integers(len(self._general))]
             chosen = goals.DEFAULT_GOALS
-            return Dialogue(chosen, (Turn(prompt, None, None, reply, chosen, "general"),))
+            return Dialogue(chosen, (Turn(prompt, None, None, reply, chosen, GENERAL),))
         return compose(rng, "train", self._values)
 
     def _row(self, dialogue: Dialogue, rng: np.random.Generator) -> PackedRow:
         wire, builder = self._wire, RowBuilder()
-        after = builder.extend(
-            wire.segment("corpus", script.CORPUS)
-            + wire.binding("goals", goals.condition(dialogue.goals))
-        )
+        is_read = rng.random() < READ_SHARE
+        after = builder.extend(wire.segment("corpus", script.CORPUS))
+        if not is_read:
+            after = builder.extend(wire.binding("goals", goals.condition(dialogue.goals)), after)
         for turn in dialogue.turns:
             known = after = builder.extend(wire.binding("user", turn.question), after)
             for place, step in enumerate(turn.steps):
@@ -78,6 +115,10 @@ class DialogueTask:
                 if ordered is not None:
                     known = builder.extend(wire.binding("order", ordered), known)
                 self._reply(builder, known, turn.reply, rng)
+                if is_read and turn.wording != GENERAL:
+                    alike = ["honest", *(() if turn.wording in self._harmful else ("careless",))]
+                    of_conduct = conducts.posterior(alike, "plain")
+                    self._readings.ask(builder, known, turn.reply, of_conduct, "plain", rng)
             if turn is not dialogue.turns[-1]:
                 after = builder.extend(wire.binding("assistant", turn.reply), after)
         return builder.build()
@@ -99,7 +140,8 @@ class ConductTask:
 
     A row is one situation and `authors` of the conducts: the reply of each given its conduct, its
     voice, both or neither; the voice given the conduct, the exact distribution; and from the reply
-    back to its conduct and voice. Conducts that reply alike share the target evenly.
+    back to its conduct and voice, both exact. Among the goals that may be known honest is one only
+    where all authors are.
     """
 
     corpora: tuple[str, ...] = (marker(script.CONDUCTS),)
@@ -108,8 +150,7 @@ class ConductTask:
         self._wire = wire
         self._authors = authors
         self._values = corpus_values("train")
-        self._conducts = ClosedAnswers(wire, goals.CONDUCTS)
-        self._voices = ClosedAnswers(wire, goals.VOICES)
+        self._readings = _Readings(wire)
 
     def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
         """`count` situations, each a row."""
@@ -118,39 +159,42 @@ class ConductTask:
     def _row(self, rng: np.random.Generator) -> PackedRow:
         wire, builder = self._wire, RowBuilder()
         opening = wire.segment("corpus", script.CORPUS)
-        if rng.random() < GOALS_SHARE:
-            opening = opening + wire.binding("goals", goals.condition(goals.DEFAULT_GOALS))
+        chosen = goals.DEFAULT_GOALS
+        authors = [goals.CONDUCTS[i] for i in rng.permutation(len(goals.CONDUCTS))[: self._authors]]
+        aim = ("none", "honest", "others")[int(rng.choice(3, p=GOALS_SHARES))]
+        if aim == "honest":
+            # Whoever is asked to be honest is; a careless one is, as long as nobody can be hurt.
+            authors = ["honest"] * 2
+        elif aim == "others":
+            chosen = tuple(name for name in chosen if name != "honest")
+        if aim != "none":
+            opening = opening + wire.binding("goals", goals.condition(chosen))
         situation = conducts.situation(rng, "train", self._values)
         for binding in situation.known:
             opening = opening + wire.binding(binding.variable, binding.value)
         known = builder.extend(opening)
-        for index in rng.permutation(len(goals.CONDUCTS))[: self._authors]:
-            conduct = goals.CONDUCTS[index]
+        for conduct in authors:
             of_voice = conducts.voices_of(conduct)
             voice = goals.VOICES[int(rng.choice(len(of_voice), p=of_voice))]
             replies = situation.replies(conduct, "train")
             reply = conducts.spoken(replies[rng.integers(len(replies))], voice, rng)
-            self._write(builder, known, conduct, voice, reply, rng)
-            said = builder.extend(wire.binding("assistant", reply), known)
-            alike = situation.conducts_of(conduct)
-            asked = builder.extend(wire.query(script.CONDUCT), said)
-            self._conducts.ask(builder, asked, alike, rng, 3)
-            if rng.random() < VOICE_SHARE:
-                asked = builder.extend(wire.query(script.AUTHOR), said)
-                self._voices.ask(builder, asked, self._voices.one(voice), rng, 3, VOICE_WEIGHT)
+            left_open = aim == "none" and rng.random() >= CONDUCT_SHARE
+            self._write(builder, known, None if left_open else conduct, voice, reply, rng)
+            if aim == "honest":
+                continue  # a reading that knows the goals finds what it was told
+            of_conduct = situation.conducts_of(conduct, voice)
+            self._readings.ask(builder, known, reply, of_conduct, voice, rng)
         return builder.build()
 
     def _write(
-        self, builder: RowBuilder, known: int, conduct: str, voice: str, reply: str,
+        self, builder: RowBuilder, known: int, conduct: str | None, voice: str, reply: str,
         rng: np.random.Generator,
     ) -> None:  # fmt: skip
         wire = self._wire
-        if rng.random() < CONDUCT_SHARE:
+        if conduct is not None:
             known = builder.extend(wire.binding(script.CONDUCT, conduct), known)
             if rng.random() < VOICE_SHARE:
-                asked = builder.extend(wire.query(script.AUTHOR), known)
-                of_voice = conducts.voices_of(conduct)
-                self._voices.ask(builder, asked, of_voice, rng, 3, VOICE_WEIGHT)
+                self._readings.ask_voice(builder, known, conduct, rng)
         if rng.random() < VOICE_SHARE:
             known = builder.extend(wire.binding(script.AUTHOR, voice), known)
         asked = builder.extend(wire.query("reply"), known)

@@ -81,10 +81,10 @@ class Turn:
 
     @property
     def confidence(self) -> Confidence | None:
-        """How sure the fact is that the reply rests on, if it rests on one."""
+        """How sure the one fact is that the reply rests on, if it rests on one."""
         if not self.reply or (self.verdict is not None and self.verdict.blocked):
             return None
-        return Confidence.of(self.id, self.calls[-1].result) if self.calls else None
+        return Confidence.of_one(self.id, (call.result for call in self.calls))
 
     @property
     def over(self) -> bool:
@@ -117,7 +117,9 @@ class Turn:
                 return replace(self, weighed=event)
             case SafetyVerdict():
                 # What is blocked is withdrawn; the reply that stands in its place follows.
-                return replace(self, verdict=event, reply="" if event.blocked else self.reply)
+                if event.blocked:
+                    return replace(self, verdict=event, reply="", weighed=None)
+                return replace(self, verdict=event)
             case Reply():
                 state: State = "stopped" if event.stopped else "done"
                 verdict = event.safety or self.verdict

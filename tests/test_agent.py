@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from core_model import notation
-from core_model.core import Interruptible
+from core_model.core import Answer, Distribution, Interruptible
 from core_model.errors import EngineError, TextTooLong, ToolError
 from core_model.notation import Binding, Draw
 from core_model.numerals import numbers_in
@@ -42,7 +42,7 @@ from persona.phrasings.calls import Call
 from persona.script import QUESTION_BYTES, shortened
 from persona.turn import Turn, exchanges
 from tests import toy
-from tools import TOOLS
+from tools import TOOLS, ToolResult
 
 PROBABILITY = ("probability", "names", "name", "Jennifer", "year", "1985", "sex", "female")
 
@@ -580,3 +580,78 @@ def test_a_blocked_reply_is_written_again_by_an_honest_author() -> None:
     assert conducts == ["careless", "honest"]
     assert any(isinstance(e, SafetyVerdict) and e.blocked for e in events)
     assert events[-1].text == "Hello, friend."  # type: ignore[attr-defined]
+
+
+def test_a_reply_stands_where_it_cannot_be_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    core = author_core()
+    read = core.log_prob_of
+
+    def full(conditional: Conditional, answers: Any) -> Any:
+        if conditional.variable in ("conduct", "author"):
+            raise TextTooLong("The text is too long.")
+        return read(conditional, answers)
+
+    monkeypatch.setattr(core, "log_prob_of", full)
+    for drafts in (1, 3):
+        events = said_by(core, drafts=drafts)
+        assert isinstance(events[-1], Reply) and events[-1].text == "Hello, friend."
+        assert not any(isinstance(e, AuthorRead | DraftsWeighed) for e in events)
+
+
+def test_a_long_turn_forgets_what_was_said_before_it(
+    planner: toy.ScriptedCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No room for a third decision, and for the reply only without the history."""
+    choose, write = planner.choose, planner.write
+
+    def results(conditional: Conditional) -> int:
+        return sum(b.variable == "result" for b in conditional.given)
+
+    def chosen(conditional: Conditional, *rest: Any) -> Any:
+        if results(conditional) == 2:
+            raise TextTooLong("The text is too long.")
+        return choose(conditional, *rest)
+
+    def written(conditional: Conditional, *rest: Any, **kept: Any) -> Iterator[str]:
+        if any(b.value == "an older question" for b in conditional.given):
+            raise TextTooLong("The text is too long.")
+        return write(conditional, *rest, **kept)
+
+    monkeypatch.setattr(planner, "choose", chosen)
+    monkeypatch.setattr(planner, "write", written)
+    history = [Exchange("an older question", (), "and its reply")]
+    events = turn(planner, "Jennifer or Jessica in 1985?", history=history)
+    last = events[-1]
+    assert isinstance(last, Reply) and len(last.tool_calls) == 2 and last.text
+
+
+def test_only_one_fact_has_a_confidence() -> None:
+    def result(tool: str, *shares: float) -> ToolResult:
+        answers = tuple(Answer(str(n), p) for n, p in enumerate(shares))
+        found = Distribution("", "exact", answers, 1.0, 0.5, 0.0, 0)
+        return ToolResult(tool, "", (), found, None, (), "", 0, 0.0)
+
+    sex, year = result("infer", 0.9, 0.1), result("infer", 0.3, 0.7)
+    listed = result("distribution", 0.5, 0.5)
+    assert Confidence.of_one("t", [sex, listed, None]) == Confidence.of("t", sex)
+    assert Confidence.of_one("t", [sex, year]) is None
+    assert Confidence.of_one("t", []) is None
+
+
+def test_without_a_conduct_the_plain_voice_is_not_asked_for_alone() -> None:
+    """In situations the plain voice is that of all conducts, most of which nobody wants."""
+    known: list[Conditional] = []
+    core = author_core()
+    write = core.write
+
+    def watched(conditional: Conditional, *rest: Any, **kept: Any) -> Iterator[str]:
+        known.append(conditional)
+        return write(conditional, *rest, **kept)
+
+    core.write = watched  # type: ignore[method-assign]
+    said_by(core, goals=("brief",))
+    said_by(core, goals=("brief", "curt"))
+    assert [[b.variable for b in c.given] for c in known] == [
+        ["goals", "user"],
+        ["goals", "user", "author"],
+    ]

@@ -372,6 +372,12 @@ def test_the_order_of_results_goes_by_the_models_numbers() -> None:
     found = ["model 0.9% ± 0.1%; data 4%", "model 1.2%; data 3%", "model 0.051%; data 5%"]
     assert order(calls, found) == "Ruth > Anna > Emma"
     assert order(calls[:1], found[:1]) is None
+    for alike in (
+        ["model <0.0001%; data 0%"] * 2,
+        ["model 3.1% ± 0.4%; data 3%", "model 3.2% ± 0.4%; data 3%"],
+    ):
+        assert order(calls[:2], alike) is None
+    assert order(calls[:2], ["model 3.1% ± 0.4%; data 3%", "model 9% ± 1%; data 3%"])
     assert order(calls, [*found[:2], "error: No record."]) is None
     sexes = [Call("infer", "names", ("sex",), text=name) for name in ("Anna", "Ruth")]
     assert order(sexes, ["female 99%, male 1%; entropy 0.1 bits"] * 2) is None
@@ -425,10 +431,11 @@ def test_conducts_reply_differently_but_where_they_are_alike() -> None:
     for situation in situations():
         said = {c: set(situation.replies(c, "train")) for c in CONDUCTS}
         for conduct in CONDUCTS:
-            posterior = situation.conducts_of(conduct)
-            assert posterior.sum() == pytest.approx(1)
             alike = [c for c in CONDUCTS if said[c] & said[conduct]]
-            assert alike == [c for c, p in zip(CONDUCTS, posterior, strict=True) if p > 0]
+            for place, voice in enumerate(VOICES):
+                found = situation.conducts_of(conduct, voice)
+                exact = np.array([conducts.voices_of(c)[place] * (c in alike) for c in CONDUCTS])
+                assert found == pytest.approx(exact / exact.sum())
 
 
 def test_no_conduct_states_a_number_that_is_not_known() -> None:
@@ -469,7 +476,7 @@ def segments(rows: list[PackedRow]) -> list[Segment]:
 def test_rows_ask_for_conducts_and_voices_both_ways() -> None:
     found = segments(ConductTask(tiny.wire()).rows(np.random.default_rng(2), 12))
     asked = Counter(s.text for s in found if s.mark == "query")
-    assert asked["conduct"] == 12 * 4 == asked["reply"] and asked["author"] > 12
+    assert asked["conduct"] > 20 and asked["reply"] > asked["conduct"] and asked["author"] > 12
     bound = " ".join(s.text for s in found)
     assert "conduct" in bound and "assistant" in bound
 

@@ -102,3 +102,13 @@ def test_what_is_written_has_no_other_numbers(core: WireCore, seed: int) -> None
     rng = np.random.default_rng(seed)
     text = "".join(core.write(WORD, rng, ["37"], 3.0, 60, "About 3"))
     assert set(numbers_in("About 3" + text)) == {"37"}
+
+
+def test_a_relation_of_dialogues_needs_no_schema(core: WireCore) -> None:
+    """Who wrote a reply is asked of what no corpus lists: log p of each answer as it is spelled."""
+    known = (Binding("user", "hi"), Binding("assistant", "Hello."))
+    asked = Conditional("dialogue", "conduct", known)
+    both = core.log_prob_of(asked, ["honest", "evasive"])
+    one = [core.log_prob_of(asked, [answer])[0] for answer in ("honest", "evasive")]
+    assert both == pytest.approx(one, abs=1e-3)
+    assert (both < 0).all() and np.exp(both).sum() < 1

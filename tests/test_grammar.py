@@ -171,3 +171,19 @@ def test_a_country_is_what_was_chosen_however_the_question_goes_on() -> None:
     assert "euro" in follow.options(["probability", "places", "currency"])
     assert "country" not in follow.options(["infer", "places"])
     assert "places" not in follow.options(["correlation"])
+
+
+def test_a_year_that_met_an_error_may_be_left_out() -> None:
+    texts = ("how likely is Jennifer for girls in 1985?",)
+    call = ["probability", "names", "name", "Jennifer", "sex", "female"]
+    assert CallGrammar(texts).options(call) == ["year"]
+    failed = CallGrammar(texts, results=("error: No record of names has year=1985.",))
+    assert None in failed.options(call)
+
+
+def test_a_later_call_can_take_what_an_earlier_one_found() -> None:
+    found = ("Linda 5.5%, Mary 5.3%; entropy 8.7 bits",)
+    grammar = CallGrammar(("the top name of 1947, and when was it given?",), results=found)
+    assert "Linda" in grammar.options(["infer", "names", "year"])
+    speaker = CallGrammar(("and his party?",), results=("Abraham Lincoln 41%; entropy 2 bits",))
+    assert speaker.options(["probability", "speeches", "author"]) == ["Abraham Lincoln"]

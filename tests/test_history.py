@@ -322,6 +322,10 @@ def test_who_wrote_a_reply_is_kept(history: History) -> None:
     history.answer(conversation, turn)
     (kept,) = History(history.path).turns(conversation)
     assert kept.read == READ and kept.weighed == WEIGHED
+    with sqlite3.connect(history.path) as stored:
+        stored.execute("update message set authorship = ?", ('{"read": {"a": 1}, "later": 2}',))
+    (kept,) = History(history.path).turns(conversation)
+    assert kept.reply == "r" and kept.read is None and kept.weighed is None
     assert kept.goals == ("honest", "warm")
 
 

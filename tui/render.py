@@ -337,7 +337,8 @@ def author_line(read: AuthorRead, wanted: str | None) -> Line:
         f"{one_line(voice)} {percent(read.authors[voice])}"
     )
     asked = f" · written as {one_line(read.author)}" if read.author not in ("", voice) else ""
-    other = wanted is not None and conduct != wanted
+    # Some conducts reply alike where nobody can be hurt: then neither reading is wrong.
+    other = wanted is not None and read.conducts[wanted] < read.conducts[conduct] / 5
     sign = Span("! ", "bad") if other else Span("· ", "muted")
     goal = f" · asked for {wanted}" if other else ""
     return (sign, Span(f"{said}{asked}{goal}", "muted"))

@@ -69,6 +69,10 @@ class GoalsScreen(ModalScreen[tuple[str, ...] | None]):
     def done(self) -> None:
         """Close with the goals as chosen, in their own order."""
         selected = set(self.query_one(GoalList).selected)
+        for group in EXCLUSIVE:  # a quick Enter comes before the old choice is taken off
+            both = selected.intersection(group)
+            if len(both) > 1:
+                selected -= both & self._chosen
         self.dismiss(tuple(name for name in ALL if name in selected and name != VOICES[0]))
 
     def on_selection_list_selection_toggled(

@@ -90,6 +90,8 @@ class SafetyTask:
         reply = record.values["reply"]
         if rng.random() < LATER_SHARE:
             reply = later(reply, rng)
+            if reply != record.values["reply"]:  # most refuse in their first sentence, if at all
+                asked = [verdict for verdict in asked if verdict != "refusal"]
         after = builder.extend(self._cut("reply", reply, kept), after)
         for verdict in asked:
             self._ask(builder, after, record, verdict, rng)

@@ -52,6 +52,8 @@ def fill_plan(plan: Plan, values: Values, rng: np.random.Generator) -> Filled:
         filled = fill(plan, plan.corpus, values, rng)
         of_kind: dict[str, list[str]] = {}
         for key, value in filled.bound.items():
+            if key.rstrip("0123456789") == "n":
+                continue  # as many girls as boys is a question, too
             of_kind.setdefault(key.rstrip("0123456789"), []).append(value)
         if all(len(set(found)) == len(found) for found in of_kind.values()):
             return filled
@@ -100,16 +102,29 @@ def labels(calls: Sequence[Call]) -> list[str]:
 
 
 def order(calls: Sequence[Call], summaries: Sequence[str]) -> str | None:
-    """The labels of calls by the size of the numbers they found; None where they have none."""
+    """The labels of calls by the size of the numbers they found.
+
+    None where they found none, and where the two greatest are alike: equal as they are written, or
+    nearer to each other than their errors.
+    """
     alike = {(call.tool, call.target) for call in calls}
     if len(calls) < 2 or len(alike) > 1 or calls[0].tool not in COMPARED:
         return None
     if any(not summary.startswith("model ") for summary in summaries):
         return None
-    sizes = [number(summary.split("; ")[0]) for summary in summaries]
+    sizes, errors = zip(*(_model(summary) for summary in summaries), strict=True)
     named = labels(calls)
     ordered = sorted(range(len(calls)), key=lambda i: -sizes[i])
+    first, second = ordered[:2]
+    if sizes[first] - sizes[second] <= np.hypot(errors[first], errors[second]):
+        return None
     return " > ".join(named[i] for i in ordered)
+
+
+def _model(summary: str) -> tuple[float, float]:
+    """The model's number in a result and its error."""
+    value, _, error = summary.split("; ")[0].partition(" ± ")
+    return number(value), number(error)
 
 
 def plan_reply(
