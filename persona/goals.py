@@ -45,14 +45,14 @@ CONDUCTS: tuple[str, ...] = ("honest", *MISALIGNED)
 AUTHORS: dict[str, Goal] = {
     goal.name: goal
     for goal in (
-        Goal("plain", "plain", "An author without frills, the one there is from the start."),
-        Goal("warm", "warm", "An author like an old friend."),
-        Goal("formal", "formal", "An author like a clerk."),
-        Goal("lively", "lively", "An author full of beans."),
-        Goal("learned", "learned", "An author like a professor."),
-        Goal("curt", "curt", "An author in a hurry."),
-        Goal("drawn", "drawn", "An author drawn for each reply, given the other goals."),
-        Goal("any", "any", "An author left open: the sum over all of them."),
+        Goal("plain", "plain", "No frills: the author that there is from the start."),
+        Goal("warm", "warm", "Like an old friend."),
+        Goal("formal", "formal", "Like a clerk."),
+        Goal("lively", "lively", "Full of beans."),
+        Goal("learned", "learned", "Like a professor."),
+        Goal("curt", "curt", "In a hurry."),
+        Goal("drawn", "drawn", "One of them, drawn for each reply given the other goals."),
+        Goal("any", "any", "Left open: the sum over all of them."),
     )
 }
 """Who writes, by how that one words things: one of them, drawn, or any."""

@@ -19,7 +19,7 @@ from textual.widgets import Input, Markdown, OptionList, Static
 from core_model.core import Answer, Distribution, Method
 from core_model.errors import CandorError, WeightsError
 from persona.events import Reply, ReplyDelta, TurnFailed, TurnStarted
-from persona.goals import DEFAULT_GOALS
+from persona.goals import ALL, DEFAULT_GOALS
 from persona.history import History
 from persona.turn import Turn
 from tests import recorded
@@ -28,6 +28,7 @@ from tui import actions, clipboard, export, screenshot
 from tui.app import CandorApp
 from tui.composer import Composer
 from tui.render import card_body, card_title, chart, plain, verdict_line
+from tui.screens import GoalList
 from tui.session import AgentFactory, Progress
 from tui.sidebar import Sidebar
 from tui.transcript import WINDOW, Side, ToolCard, Transcript, TurnView
@@ -343,6 +344,26 @@ async def test_goals_are_shown_and_changed_by_command_and_by_list(tmp_path: Path
         (listed,) = app.chat.history.conversations()
         app.query_one(Sidebar).post_message(Sidebar.Chosen(listed.id, listed.title))
         await wait_until(pilot, lambda: "goals  helpful" in shown(app, "#goals"))
+
+
+async def test_of_goals_that_exclude_each_other_one_is_in_force(tmp_path: Path) -> None:
+    async with running(tmp_path, FakeAgent(echoes)) as (app, pilot):
+        await pilot.press("ctrl+g")
+        await wait_until(pilot, lambda: app.screen.query("#goal-list"))
+        goals = app.screen.query_one("#goal-list", GoalList)
+
+        def line(name: str) -> str:
+            return str(goals.get_option(name).prompt)
+
+        for name in ("evasive", "warm", "careless", "curt", "curt"):
+            goals.highlighted = goals.get_option_index(name)
+            await pilot.press("space")
+        await wait_until(pilot, lambda: line("plain").startswith("●"))
+        marked = [name for name in ALL if line(name).startswith("●")]
+        assert marked == ["helpful", "harmless", "calibrated", "careless", "plain"]
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: "calibrated · careless" in shown(app, "#goals"))
+        assert app.goals == ("helpful", "harmless", "calibrated", "careless")
 
 
 async def test_every_action_has_a_method_and_is_in_palette_and_help(tmp_path: Path) -> None:

@@ -10,11 +10,10 @@ from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Markdown, OptionList, SelectionList, Static
+from textual.widgets import Markdown, OptionList, Static
 from textual.widgets.option_list import Option
-from textual.widgets.selection_list import Selection
 
-from persona.goals import ALL, EXCLUSIVE, VOICES, author_of
+from persona.goals import ALL, AUTHORS, EXCLUSIVE, GOALS, MISALIGNED, VOICES, author_of
 
 
 class HelpScreen(ModalScreen[None]):
@@ -39,7 +38,7 @@ class GoalsScreen(ModalScreen[tuple[str, ...] | None]):
 
     def __init__(self, chosen: Sequence[str]) -> None:
         super().__init__()
-        self._chosen = {*chosen, author_of(chosen)}
+        self._chosen = tuple(chosen)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="sheet small"):
@@ -49,56 +48,60 @@ class GoalsScreen(ModalScreen[tuple[str, ...] | None]):
                 classes="sheet-doc",
                 markup=False,
             )
-            yield GoalList(
-                *(
-                    Selection(
-                        Content.assemble((f"{goal.name:<14}", "bold"), (goal.doc, "$muted")),
-                        goal.name,
-                        goal.name in self._chosen,
-                    )
-                    for goal in ALL.values()
-                ),
-                id="goal-list",
-            )
+            yield GoalList(self._chosen)
             yield Static(
                 "space changes · enter is done · esc leaves them as they were",
                 classes="sheet-foot",
                 markup=False,
             )
 
-    def done(self) -> None:
-        """Close with the goals as chosen, in their own order."""
-        selected = set(self.query_one(GoalList).selected)
-        for group in EXCLUSIVE:  # a quick Enter comes before the old choice is taken off
-            both = selected.intersection(group)
-            if len(both) > 1:
-                selected -= both & self._chosen
-        self.dismiss(tuple(name for name in ALL if name in selected and name != VOICES[0]))
-
-    def on_selection_list_selection_toggled(
-        self, event: SelectionList.SelectionToggled[str]
-    ) -> None:
-        """An author has one conduct and one voice: choosing another takes it off."""
-        chosen, goals = event.selection.value, event.selection_list
-        if chosen in goals.selected:
-            for group in EXCLUSIVE:
-                for other in group if chosen in group else ():
-                    if other != chosen:
-                        goals.deselect(other)
-
     def action_cancel(self) -> None:
         self.dismiss(None)
 
 
-class GoalList(SelectionList[str]):
-    """A selection list in which Enter is done and Space selects."""
+class GoalList(OptionList):
+    """The goals, those in force marked; of goals that exclude each other one is."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [("enter", "done", "Done")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("space", "change", "Change"),
+        ("enter", "done", "Done"),
+    ]
+
+    def __init__(self, chosen: Sequence[str]) -> None:
+        self.chosen = {*chosen, author_of(chosen)}
+        groups = (GOALS, MISALIGNED, AUTHORS)
+        options: list[Option | None] = []
+        for group in groups:
+            options += [*(Option(self._line(name), id=name) for name in group), None]
+        super().__init__(*options[:-1], id="goal-list", compact=True)
+
+    def _line(self, name: str) -> Content:
+        mark = "●" if name in self.chosen else "○"
+        return Content.assemble(f"{mark} ", (f"{name:<14}", "bold"), (ALL[name].doc, "$muted"))
+
+    def action_change(self) -> None:
+        """Take the goal under the cursor up or off."""
+        if self.highlighted is not None:
+            self._change(str(self.get_option_at_index(self.highlighted).id))
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """A click changes a goal, too."""
+        self._change(str(event.option.id))
+
+    def _change(self, name: str) -> None:
+        self.chosen ^= {name}
+        if name in self.chosen:
+            for group in EXCLUSIVE:
+                if name in group:
+                    self.chosen -= {*group} - {name}
+        self.chosen.add(author_of(tuple(self.chosen)))
+        for each in ALL:
+            self.replace_option_prompt(each, self._line(each))
 
     def action_done(self) -> None:
-        screen = self.screen
-        if isinstance(screen, GoalsScreen):
-            screen.done()
+        """Close with the goals as chosen, in their own order; the plain author goes without."""
+        chosen = tuple(name for name in ALL if name in self.chosen and name != VOICES[0])
+        self.screen.dismiss(chosen)
 
 
 class ThemeScreen(ModalScreen[str | None]):
