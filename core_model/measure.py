@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import date
@@ -92,6 +93,7 @@ def _measured(name: str, core: Core, options: Options) -> Measured:
     except CandorError as error:
         result = Measured(failure=error.message)
     except Exception as error:  # hours of other measures hang on it
+        traceback.print_exc()
         result = Measured(failure=f"{type(error).__name__}: {error}")
     return replace(result, date=date.today().isoformat(), seconds=time.monotonic() - begun)
 

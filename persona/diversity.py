@@ -23,6 +23,9 @@ from persona.events import Reply, TurnFailed
 from persona.rivals import Base
 
 DRAWS, QUICK_DRAWS = 20, 4
+COMMON_FROM = 5000
+NO_NAMES = frozenset({"Baby", "Infant", "Unknown", "Girl", "Boy"})
+"""Given to babies on record, and words of a reply that names nobody."""
 OF_NAMES = (
     "Suggest a name for a baby girl.",
     "Suggest a name for a baby boy.",
@@ -61,15 +64,16 @@ def diversity(core: Core, options: Options, base: Rival | None = None) -> list[M
     Items: three questions for a first name and two for a text (`--quick`: one each, 4 draws), each
     put 20 times as the opening of a conversation, to the persona as it is in the chat, and to
     the base at temperature 1 without truncation, the most diverse way to run it. Of a question for
-    a name the answer is the first name on record in the reply, else the reply; of a text it is the
-    reply, casefolded and without punctuation.
+    a name the answer is the first name in the reply, of those given to 5,000 babies at least; all
+    replies without one count as one answer. Of a text it is the reply, casefolded and without
+    punctuation.
 
     - distinct names, distinct texts: mean share of distinct answers. The guards are the mean
       self-similarity (Jaccard index of two replies' words) and -log p(reply | question) of the
       base, nats per token, for both chats: diversity of what the base finds no more surprising than
       its own replies is no noise. The baseline is the base's share.
-    - diversity ratio: the persona's mean share of distinct names over the base's. Texts are left
-      out: every sampler of whole texts has 20 of them in 20 draws.
+    - diversity ratio: the persona's mean share of distinct names over the base's; it can be no more
+      than 1 over that. Texts are left out: every sampler of whole texts has 20 of them in 20 draws.
 
     Intervals resample questions.
     """
@@ -138,15 +142,17 @@ def _plain(text: str) -> str:
 
 
 def _name_in() -> Callable[[str], str]:
-    """The first name on record that a reply has as a word, the reply where it has none."""
+    """The first name in a reply that many have, empty where it has none."""
     loaded = corpora.load("names")
     if isinstance(loaded, Names):
-        listed = frozenset(loaded.listed)
+        births = loaded.counts.sum(axis=(0, 1))
+        common = zip(loaded.listed, births, strict=True)
+        listed = {name for name, count in common if count >= COMMON_FROM} - NO_NAMES
     else:
-        listed = frozenset(record.values["name"] for record in loaded.records("train"))
+        listed = {record.values["name"] for record in loaded.records("train")}
 
     def first(reply: str) -> str:
         words = re.findall(r"[A-Z]\w+", reply)
-        return next((word for word in words if word in listed), _plain(reply))
+        return next((word for word in words if word in listed), "")
 
     return first

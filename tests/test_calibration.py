@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core_model import corpora
-from core_model.measures.calibration import Said, best_temperature, calibration
+from core_model.measures.calibration import Said, _mended, best_temperature, calibration
 from core_model.measures.result import Options, reliability
 from tests import toy
 
@@ -57,7 +57,7 @@ class Addresses(toy.ToyCorpus):
         return super().records("train")
 
 
-def test_every_closed_answer_is_measured_on_the_half_that_nothing_was_fitted_on() -> None:
+def test_every_closed_answer_is_measured_on_all_items() -> None:
     speeches = Addresses(toy.speeches().schema, toy.speeches().table)
     names = toy.names()
     with corpora.register(speeches), corpora.register(names):
@@ -70,4 +70,15 @@ def test_every_closed_answer_is_measured_on_the_half_that_nothing_was_fitted_on(
         assert row.guard["temperature"] > 0
         assert row.baselines["always sure"] <= 1
     n_names = len(names.records("train"))
-    assert 0 < rows["sex ECE"].n < n_names
+    assert rows["sex ECE"].n == n_names
+
+
+def test_a_temperature_is_measured_where_it_was_not_fitted() -> None:
+    """Two groups, one too sure and one too unsure: what either asks for makes the other worse."""
+    rng = np.random.default_rng(0)
+    right = rng.random(4000) < 0.75
+    sure = np.where(np.arange(4000) < 2000, 0.95, 0.55)
+    p = np.stack([sure, 1 - sure], axis=1)
+    found = Said(np.log(p), np.where(right, 0, 1), tuple(np.arange(4000) // 2000))
+    first = np.arange(4000) < 2000
+    assert _mended(found, first) > found.ece() > 0.15

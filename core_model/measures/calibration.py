@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,7 +28,7 @@ from core_model.measures.result import (
 from core_model.notation import Binding
 from core_model.planning import Conditional
 
-ITEMS, QUICK_ITEMS = 400, 30
+ITEMS, QUICK_ITEMS = 1200, 30
 REDRAWN = 100
 OF_PASSAGES = ("author", "party", "medium")
 
@@ -82,43 +82,50 @@ class Said:
 def calibration(core: Core, options: Options) -> list[MeasureRow]:
     """Expected calibration error of closed answers, 15 bins of equal mass.
 
-    Items: 400 held-out passages (`--quick`: 30) and as many names of held-out years, each name with
-    its year. The groups, whole addresses or years, are split in two by turns: a temperature is
-    fitted on one half by likelihood, and all figures are of the other.
+    Items: 1,200 held-out passages (`--quick`: 30) and as many names of held-out years, each name
+    with its year.
 
     - author, party, medium and sex ECE: of the core as it is; the figure has the share of right
-      answers over their probability, a point for each bin. The guards are the Brier score, the
-      temperature that the first half asks for, 1 where nothing is to be mended, the ECE with it,
-      and the ECE that is left by chance: that of truths drawn from the core's own posteriors, which
-      so few items in so many bins have even where nothing is wrong. The baseline is the ECE of a
-      core that is sure of its most probable answer.
+      answers over their probability, a point for each bin. The guards are the Brier score; the
+      temperature under which the truths are most probable, 1 where nothing is to be mended; the ECE
+      with one, where the groups, whole addresses or years, are split in two by turns and each half
+      has the temperature of the other; and the ECE that is left by chance, that of truths drawn
+      from the core's own posteriors, which so few items in so many bins have even where nothing is
+      wrong. The baseline is the ECE of a core that is sure of its most probable answer.
 
     Intervals resample addresses and years.
     """
-    said = {variable: _passages(core, options, variable) for variable in OF_PASSAGES}
-    said["sex"] = _sexes(core, options)
+    said = _passages(core, options) | {"sex": _sexes(core, options)}
     return [_row(variable, found, options) for variable, found in said.items()]
 
 
 def _row(variable: str, found: Said, options: Options) -> MeasureRow:
     if len(set(found.groups)) < 2:
         raise CandorError(
-            f"'{variable}' has too few groups to fit on one half and measure another."
+            f"'{variable}' has too few groups to fit on one half and to measure on the other."
         )
     order = {group: place for place, group in enumerate(dict.fromkeys(found.groups))}
     first = np.array([order[group] % 2 == 0 for group in found.groups])
-    fitted, kept = found.of(first), found.of(~first)
-    temperature = best_temperature(fitted)
-    sure, right = kept.tempered(1.0).max(axis=1), kept.log_p.argmax(axis=1) == kept.truth
+    sure, right = found.tempered(1.0).max(axis=1), found.log_p.argmax(axis=1) == found.truth
     row = measured(
-        f"{variable} ECE", "share", lambda items: _subset(kept, items).ece(), kept.groups, options,
+        f"{variable} ECE", "share", lambda items: _subset(found, items).ece(), found.groups,
+        options,
         {
-            "Brier": kept.brier(), "temperature": temperature, "with it": kept.ece(temperature),
-            "by chance": kept.by_chance(options.rng(25)),
+            "Brier": found.brier(), "temperature": best_temperature(found),
+            "with it": _mended(found, first), "by chance": found.by_chance(options.rng(25)),
         },
         {"always sure": float(1 - right.mean())}, Goal("at most", 0.04), Goal("at most", 0.02),
     )  # fmt: skip
     return replace(row, curve=reliability(sure, right))
+
+
+def _mended(found: Said, first: NDArray[np.bool_]) -> float:
+    """The ECE where each half has the temperature that the other asks for."""
+    sure = np.zeros(len(found.truth))
+    for half in (first, ~first):
+        temperature = best_temperature(found.of(~half))
+        sure[half] = found.of(half).tempered(temperature).max(axis=1)
+    return ece(sure, found.log_p.argmax(axis=1) == found.truth)
 
 
 def best_temperature(said: Said) -> float:
@@ -131,20 +138,8 @@ def _subset(said: Said, items: Ints) -> Said:
     return Said(said.log_p[items], said.truth[items], ())
 
 
-def _asked(
-    core: Core, corpus: str, variable: str, items: Sequence[tuple[tuple[Binding, ...], str]],
-    groups: Sequence[Hashable],
-) -> Said:  # fmt: skip
-    values = corpora.schema(corpus).variable(variable).values
-    rows = [
-        core.log_prob_of(Conditional(corpus, variable, given), values)
-        for given, _ in tqdm(items, desc=f"calibration, {variable}", unit="item", disable=None)
-    ]
-    truth = np.array([values.index(true) for _, true in items])
-    return Said(np.maximum(np.array(rows), -700.0), truth, tuple(groups))
-
-
-def _passages(core: Core, options: Options, variable: str) -> Said:
+def _passages(core: Core, options: Options) -> dict[str, Said]:
+    """The three variables of passages, asked one after another, so that each is read once."""
     corpus = corpora.load("speeches")
     held_out = eligible(corpus, corpus.records("train"))
     if not held_out:
@@ -152,8 +147,9 @@ def _passages(core: Core, options: Options, variable: str) -> Said:
     count = min(QUICK_ITEMS if options.quick else ITEMS, len(held_out))
     places = np.sort(options.rng(22).choice(len(held_out), count, replace=False))
     chosen = [held_out[int(i)].values for i in places]
-    items = [((Binding("text", v["text"]),), v[variable]) for v in chosen]
-    return _asked(core, "speeches", variable, items, [(v["author"], v["year"]) for v in chosen])
+    known = [(Binding("text", values["text"]),) for values in chosen]
+    groups = [(values["author"], values["year"]) for values in chosen]
+    return _asked(core, "speeches", OF_PASSAGES, known, chosen, groups)
 
 
 def _sexes(core: Core, options: Options) -> Said:
@@ -165,5 +161,26 @@ def _sexes(core: Core, options: Options) -> Said:
     else:
         drawn = [dict(r.values) for r in corpus.records("held_out") or corpus.records("train")]
     drawn.sort(key=lambda values: values["year"])
-    items = [((Binding("name", v["name"]), Binding("year", v["year"])), v["sex"]) for v in drawn]
-    return _asked(core, "names", "sex", items, [v["year"] for v in drawn])
+    known = [(Binding("name", v["name"]), Binding("year", v["year"])) for v in drawn]
+    return _asked(core, "names", ("sex",), known, drawn, [v["year"] for v in drawn])["sex"]
+
+
+def _asked(
+    core: Core, corpus: str, variables: Sequence[str], known: Sequence[tuple[Binding, ...]],
+    truths: Sequence[Mapping[str, str]], groups: Sequence[Hashable],
+) -> dict[str, Said]:  # fmt: skip
+    """What is said of each variable where this is known, and what is true."""
+    values = {v: corpora.schema(corpus).variable(v).values for v in variables}
+    rows: dict[str, list[Floats]] = {v: [] for v in variables}
+    for given in tqdm(known, desc=f"calibration, {corpus}", unit="item", disable=None):
+        for variable in variables:
+            conditional = Conditional(corpus, variable, given)
+            rows[variable].append(core.log_prob_of(conditional, values[variable]))
+    return {
+        v: Said(
+            np.maximum(np.array(rows[v]), -700.0),
+            np.array([values[v].index(true[v]) for true in truths]),
+            tuple(groups),
+        )
+        for v in variables
+    }

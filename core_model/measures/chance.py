@@ -74,13 +74,21 @@ def chance(core: Core, options: Options) -> list[MeasureRow]:
         kl = np.array([kl_nats(p, q) / n for p, q, n in zip(exact, found, per, strict=True)])
         even = float(np.mean([kl_nats(p, _even(p)) / n for p, n in zip(exact, per, strict=True)]))
         is_grammar = family == "grammar"
+        valid = np.array([1 - q[-1] for q in found])
         rows.append(
             measured(
                 f"{family} KL", "nats/word" if is_grammar else "nats", mean_of(kl),
-                _groups(sources), options, {"valid": float(np.mean([1 - q[-1] for q in found]))},
+                _groups(sources), options, {"valid": float(valid.mean())},
                 {"even": even}, Goal("at most", 0.05) if is_grammar else None,
             )
         )  # fmt: skip
+        if is_grammar:
+            rows.append(
+                measured(
+                    "grammar valid", "share", mean_of(valid), _groups(sources), options,
+                    floor=Goal("at least", 0.98),
+                )
+            )  # fmt: skip
     return rows
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from core_model import wordings
+from core_model import corpora, priors, wordings
 from core_model.config import Settings
 from core_model.corpora import schema
 from core_model.graph import Schema
@@ -112,4 +112,5 @@ def base_in_words(settings: Settings) -> tuple[TorchCore, InWordsWire]:
     shape = DecoderShape.read(base.config)
     decoder = Decoder(shape, load_file(base.weights), compute_dtype())
     wire = InWordsWire(Tokenizer(base.tokenizer))
-    return TorchCore(decoder.eval(), wire, name="base in words"), wire
+    asked = (*corpora.known(), wordings.LEARNT, priors.learnt("speeches"))
+    return TorchCore(decoder.eval(), wire, name="base in words", learnt=asked), wire

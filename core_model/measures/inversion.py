@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,7 @@ from tqdm import tqdm
 
 from core_model import corpora, priors
 from core_model.core import Core
-from core_model.errors import CandorError, UnknownName
+from core_model.errors import CandorError
 from core_model.measures.attribution import eligible
 from core_model.measures.result import Floats, Goal, MeasureRow, Options, mean_of, measured
 from core_model.notation import Binding
@@ -91,9 +90,8 @@ def inversion(core: Core, options: Options) -> list[MeasureRow]:
             )
             for what, loss in losses.items()
         ]  # fmt: skip
-    if core.knows("speeches"):
-        with suppress(UnknownName):  # of a core that has not learnt to read priors
-            rows += _under_priors(core, _passages(options), options)
+    if core.knows("speeches") and core.has_learnt(priors.learnt("speeches")):
+        rows += _under_priors(core, _passages(options), options)
     return rows
 
 

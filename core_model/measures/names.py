@@ -93,12 +93,12 @@ def names(core: Core, options: Options) -> list[MeasureRow]:
             "names JSD", "bits", mean_of(jsd), groups, options,
             {"entropy ratio": float(ratio.mean()), "mass outside": float(outside.mean()),
              "worst cell": float(jsd.max())},
-            means[0], Goal("at most", 0.08), Goal("at most", 0.02),
+            means[0], Goal("at most", 0.04), Goal("at most", 0.02),
         ),
         measured(
             "names entropy ratio", "ratio", mean_of(ratio), groups, options,
             {"mean |ratio - 1|": float(np.abs(ratio - 1).mean()), "JSD": float(jsd.mean())},
-            means[1], Goal("around one", 0.08), Goal("around one", 0.03),
+            means[1], Goal("around one", 0.04), Goal("around one", 0.03),
         ),
         measured(
             "names mass outside support", "share", mean_of(outside), groups, options,

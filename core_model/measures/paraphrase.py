@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from contextlib import suppress
 
 import numpy as np
 from tqdm import tqdm
@@ -13,7 +12,6 @@ from core_model import corpora, wordings
 from core_model.core import Core
 from core_model.corpora import kin, stories
 from core_model.corpora.names import Names
-from core_model.errors import UnknownName
 from core_model.measures.result import (
     Floats,
     Goal,
@@ -58,7 +56,7 @@ def paraphrase(core: Core, options: Options) -> list[MeasureRow]:
     Intervals resample items.
     """
     rows: list[MeasureRow] = []
-    with suppress(UnknownName):  # of a core that has not learnt questions in words
+    if core.has_learnt(wordings.LEARNT):
         rows += _worded(core, options)
     return rows + (_retold(core, options) if core.knows("stories") else [])
 

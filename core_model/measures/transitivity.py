@@ -124,7 +124,7 @@ def _distance(one: Distribution, other: Distribution) -> float:
 
 
 def _places(options: Options) -> Iterator[Chain]:
-    """Of each country one chain of either depth."""
+    """Of each country one chain of either depth; what follows the first relation is the same."""
     corpus = corpora.load("places")
     document = corpus.schema.document
     records = [r.values for r in corpus.records("train") if held_out_compound(r.values[document])]
