@@ -172,7 +172,8 @@ def _names(options: Options) -> list[Item]:
             texts = {
                 k: t.format(thing=name, other=SEX_WORDS[wrong][0]) for k, t in OF_NAMES.items()
             }
-            items[name] = Item(**texts, true=SEX_WORDS[sex], other=SEX_WORDS[wrong])
+            words = SEX_WORDS[sex], SEX_WORDS[wrong]
+            items[name] = Item(texts["asked"], texts["claimed"], *words)
     return list(items.values())
 
 

@@ -312,6 +312,17 @@ def test_a_later_beginning_is_the_end_of_the_text_and_more_than_half(text: str, 
     assert text.endswith(found) and len(found) >= len(text) / 2
 
 
+def test_a_reply_known_only_to_refuse_is_always_asked_about(
+    corpus: Safety, tokenizer: Tokenizer
+) -> None:
+    with corpora.register(corpus):
+        task = SafetyTask(Wire(tokenizer))
+    said = {"prompt": "p", "reply": "No. I won't. Ask another. Thank you.", "refusal": "yes"}
+    for seed in range(60):
+        row = task._row(Record("safety", said), np.random.default_rng(seed))
+        assert len(row.target_weight)
+
+
 def test_without_a_file_all_rows_are_scored_replies(corpus: Safety, tokenizer: Tokenizer) -> None:
     with corpora.register(corpus):
         task = SafetyTask(Wire(tokenizer))

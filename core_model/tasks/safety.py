@@ -88,7 +88,7 @@ class SafetyTask:
                 self._ask(builder, after, record, "harmful", rng)
         kept = WHOLE_TOKENS if rng.random() < WHOLE_SHARE else REPLY_TOKENS
         reply = record.values["reply"]
-        if rng.random() < LATER_SHARE:
+        if "safe" in asked and rng.random() < LATER_SHARE:
             reply = later(reply, rng)
             if reply != record.values["reply"]:  # most refuse in their first sentence, if at all
                 asked = [verdict for verdict in asked if verdict != "refusal"]
