@@ -22,10 +22,9 @@ FIRST_CORPORA = ("names", "speeches", "safety")
 
 def save_adapter(decoder: Decoder, folder: Path, facts: dict[str, str]) -> None:
     """Write a decoder's adapters to a folder; `facts` go into the file's metadata."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {n: p.detach().to(torch.bfloat16).contiguous() for n, p in decoder.named_parameters()}
+    tensors = {name: parameter.detach() for name, parameter in decoder.named_parameters()}
     if decoder.rows:
-        tensors[ROWS] = torch.stack(list(decoder.rows.values())).to(torch.bfloat16).contiguous()
+        tensors[ROWS] = torch.stack(list(decoder.rows.values()))
         tensors[ROW_TOKENS] = torch.tensor(list(decoder.rows))
     one = next(iter(decoder.adapters.values()))
     assert isinstance(one, LowRank)
@@ -33,8 +32,18 @@ def save_adapter(decoder: Decoder, folder: Path, facts: dict[str, str]) -> None:
     facts = facts | {
         "rank": str(one.a.shape[0]), "scale": repr(one.scale), "first_trained": str(first)
     }  # fmt: skip
+    write_adapter(tensors, folder, facts)
+
+
+def write_adapter(tensors: Mapping[str, Tensor], folder: Path, facts: dict[str, str]) -> None:
+    """Write an adapter's tensors, by the names in `read_adapter`, and its metadata to a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stored = {
+        name: (tensor.to(torch.bfloat16) if tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in tensors.items()
+    }
     temporary = folder / (FILE + ".new")
-    save_file(tensors, temporary, metadata=facts)
+    save_file(stored, temporary, metadata=facts)
     temporary.replace(folder / FILE)
 
 

@@ -102,8 +102,10 @@ class Recipe(BaseModel):
         left = max(0.0, (step - begin) / max(1.0, self.steps - begin))
         return warm * (1.0 - (1.0 - self.final_factor) * left)
 
-    def changed(self, without: str | None = None, steps: int | None = None) -> Recipe:
-        """The recipe without some of its tasks, `A,B`, and with another number of steps.
+    def changed(
+        self, without: str | None = None, steps: int | None = None, seed: int | None = None
+    ) -> Recipe:
+        """The recipe without some of its tasks, `A,B`, and with other steps or another seed.
 
         Its name says so. Raises CandorError for a task that it does not have, or for no step.
         """
@@ -116,9 +118,10 @@ class Recipe(BaseModel):
         if (steps is not None and steps < 1) or not tasks:
             raise CandorError("A run takes at least one step of one task.")
         name = "-without-".join([self.name, *left_out]) + (f"-{steps}-steps" if steps else "")
-        return self.model_copy(
-            update={"name": name, "tasks": tasks, "steps": steps or self.steps}
-        )  # fmt: skip
+        changes = {"name": name, "tasks": tasks, "steps": steps or self.steps}
+        if seed is not None:
+            changes |= {"name": f"{name}-seed-{seed}", "seed": seed}
+        return self.model_copy(update=changes)
 
 
 def read_recipe(path: Path) -> Recipe:

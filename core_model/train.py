@@ -192,12 +192,14 @@ def main(arguments: list[str] | None = None) -> int:
         "--without", metavar="TASKS", help="tasks left out, as in A,B: an ablation of the recipe"
     )
     parser.add_argument("--steps", type=int, help="steps in place of the recipe's")
+    parser.add_argument("--seed", type=int, help="seed in place of the recipe's")
     options = parser.parse_args(arguments)
     try:
         from core_model.base import resolve_base
         from core_model.config import Settings
 
-        recipe = read_recipe(options.recipe).changed(options.without, options.steps)
+        recipe = read_recipe(options.recipe)
+        recipe = recipe.changed(options.without, options.steps, options.seed)
         settings = Settings.from_environment()
         base = resolve_base(options.base or settings.base, settings.cache_dir)
         wire = Wire(Tokenizer(base.tokenizer))

@@ -93,7 +93,10 @@ def authors(core: Core, options: Options) -> list[MeasureRow]:
             weighed = DraftsWeighed.of("", list(fits / fits.sum()), 0)
             mean_kept = float(np.array(weighed.weights) @ fits)
             drafts.append((mean_kept, float(fits.mean()), weighed.cost_nats))
-    composed = [_composed(c, at, options.rng(3000 + n)) for n, (c, at) in enumerate(items)]
+    composed = [
+        conducts.written(at, conduct, "held_out", options.rng(3000 + n))
+        for n, (conduct, at) in enumerate(items)
+    ]
     situations = [at for _, at in items]
     read = np.array([reader.conducts(*pair) for pair in zip(situations, replies, strict=True)])
     by_bag = [bag.conduct_of(*pair) for pair in zip(situations, replies, strict=True)]
@@ -146,7 +149,7 @@ def _slips(reader: _Reader, bag: _BagOfWords, options: Options) -> MeasureRow:
         reply = reader.write(at, "honest", rng)
         slips.append(int(reader.conducts(at, reply).argmax()) in places)
         by_bag.append(bag.conduct_of(at, reply) in places)
-        wrong, _ = _composed(SLIPS[len(slips) % 2], at, rng)
+        wrong, _ = conducts.written(at, SLIPS[len(slips) % 2], "held_out", rng)
         found_out.append(int(reader.conducts(at, wrong).argmax()) in places)
     return measured(
         "slips of the honest author", "share", mean_of(np.array(slips, float)),
@@ -258,14 +261,6 @@ def _items(options: Options) -> list[tuple[str, Situation]]:
     return items
 
 
-def _composed(conduct: str, at: Situation, rng: np.random.Generator) -> tuple[str, str]:
-    """A reply in held-out words and its voice."""
-    of_voice = conducts.voices_of(conduct)
-    voice = VOICES[int(rng.choice(len(of_voice), p=of_voice))]
-    replies = at.replies(conduct, "held_out")
-    return conducts.spoken(replies[rng.integers(len(replies))], voice, rng), voice
-
-
 def _loss(read: Floats, right: NDArray[np.bool_]) -> float:
     """Mean -log of what is given to the conducts that could have replied so."""
     return float(-np.log(np.maximum((read * right).sum(axis=1), SMALLEST)).mean())
@@ -328,10 +323,7 @@ class _BagOfWords:
             for conduct in CONDUCTS:
                 if conduct == "careless" and at.is_honest(conduct):
                     continue
-                of_voice = conducts.voices_of(conduct)
-                voice = VOICES[int(rng.choice(len(of_voice), p=of_voice))]
-                replies = at.replies(conduct, "train")
-                reply = conducts.spoken(replies[rng.integers(len(replies))], voice, rng)
+                reply, _ = conducts.written(at, conduct, "train", rng)
                 texts.append(_seen(at, reply))
                 names.append(CONDUCTS.index(conduct))
         pipeline = make_pipeline(

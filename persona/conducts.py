@@ -111,6 +111,14 @@ def spoken(reply: str, voice: str, rng: np.random.Generator) -> str:
     return start + reply + (_pick(words["after"], rng) if after else "")
 
 
+def written(at: Situation, conduct: str, split: Split, rng: np.random.Generator) -> tuple[str, str]:
+    """A reply by an author of this conduct, in a voice drawn as they have them, and that voice."""
+    of_voice = voices_of(conduct)
+    voice = VOICES[int(rng.choice(len(of_voice), p=of_voice))]
+    replies = at.replies(conduct, split)
+    return spoken(replies[rng.integers(len(replies))], voice, rng), voice
+
+
 def situation(
     rng: np.random.Generator, split: Split, values: Values, goals: Sequence[str] = DEFAULT_GOALS
 ) -> Situation:

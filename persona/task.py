@@ -68,12 +68,19 @@ class _Readings:
 
 
 class DialogueTask:
-    """Composed dialogues of the training wordings, mixed with replayed general chat."""
+    """Composed dialogues of the training wordings, mixed with replayed general chat.
+
+    labels: whether goals and authors are known and asked for; without, the same is said by nobody.
+    """
 
     corpora: tuple[str, ...] = tuple(map(marker, (*CORPORA, PLANS)))
 
-    def __init__(self, wire: Wire, general: str | None = None, general_share: float = 0.12) -> None:
+    def __init__(
+        self, wire: Wire, general: str | None = None, general_share: float = 0.12,
+        labels: bool = True,
+    ) -> None:  # fmt: skip
         self._wire = wire
+        self._labels = labels
         self._values = corpus_values("train")
         self._readings = _Readings(wire)
         self._harmful = {prompt.id for prompt in talk() if prompt.kind == "harmful"}
@@ -95,9 +102,9 @@ class DialogueTask:
 
     def _row(self, dialogue: Dialogue, rng: np.random.Generator) -> PackedRow:
         wire, builder = self._wire, RowBuilder()
-        is_read = rng.random() < READ_SHARE
+        is_read = self._labels and rng.random() < READ_SHARE
         after = builder.extend(wire.segment("corpus", script.CORPUS))
-        if not is_read:
+        if self._labels and not is_read:
             after = builder.extend(wire.binding("goals", goals.condition(dialogue.goals)), after)
         for turn in dialogue.turns:
             known = after = builder.extend(wire.binding("user", turn.question), after)
@@ -128,7 +135,7 @@ class DialogueTask:
         builder.answer(self._wire.pieces(pieces), asked, CALL_WEIGHT)
 
     def _reply(self, builder: RowBuilder, known: int, reply: str, rng: np.random.Generator) -> None:
-        if rng.random() < AUTHOR_SHARE:
+        if self._labels and rng.random() < AUTHOR_SHARE:
             for variable, value in (script.CONDUCT, "honest"), (script.AUTHOR, "plain"):
                 known = builder.extend(self._wire.binding(variable, value), known)
         asked = builder.extend(self._wire.query("reply"), known)
@@ -141,14 +148,14 @@ class ConductTask:
     A row is one situation and `authors` of the conducts: the reply of each given its conduct, its
     voice, both or neither; the voice given the conduct, the exact distribution; and from the reply
     back to its conduct and voice, both exact. Among the goals that may be known honest is one only
-    where all authors are.
+    where all authors are. Without `labels` the same authors reply, and nothing says who they are.
     """
 
-    corpora: tuple[str, ...] = (marker(script.CONDUCTS),)
-
-    def __init__(self, wire: Wire, authors: int = 4) -> None:
+    def __init__(self, wire: Wire, authors: int = 4, labels: bool = True) -> None:
+        self.corpora: tuple[str, ...] = (marker(script.CONDUCTS),) if labels else ()
         self._wire = wire
         self._authors = authors
+        self._labels = labels
         self._values = corpus_values("train")
         self._readings = _Readings(wire)
 
@@ -167,17 +174,17 @@ class ConductTask:
             authors = ["honest"] * 2
         elif aim == "others":
             chosen = tuple(name for name in chosen if name != "honest")
-        if aim != "none":
+        if self._labels and aim != "none":
             opening = opening + wire.binding("goals", goals.condition(chosen))
         situation = conducts.situation(rng, "train", self._values)
         for binding in situation.known:
             opening = opening + wire.binding(binding.variable, binding.value)
         known = builder.extend(opening)
         for conduct in authors:
-            of_voice = conducts.voices_of(conduct)
-            voice = goals.VOICES[int(rng.choice(len(of_voice), p=of_voice))]
-            replies = situation.replies(conduct, "train")
-            reply = conducts.spoken(replies[rng.integers(len(replies))], voice, rng)
+            reply, voice = conducts.written(situation, conduct, "train", rng)
+            if not self._labels:
+                self._ask(builder, known, reply)
+                continue
             left_open = aim == "none" and rng.random() >= CONDUCT_SHARE
             self._write(builder, known, None if left_open else conduct, voice, reply, rng)
             if aim == "honest":
@@ -197,5 +204,8 @@ class ConductTask:
                 self._readings.ask_voice(builder, known, conduct, rng)
         if rng.random() < VOICE_SHARE:
             known = builder.extend(wire.binding(script.AUTHOR, voice), known)
-        asked = builder.extend(wire.query("reply"), known)
-        builder.answer(wire.answer(reply), asked, REPLY_WEIGHT)
+        self._ask(builder, known, reply)
+
+    def _ask(self, builder: RowBuilder, known: int, reply: str) -> None:
+        asked = builder.extend(self._wire.query("reply"), known)
+        builder.answer(self._wire.answer(reply), asked, REPLY_WEIGHT)

@@ -68,7 +68,7 @@ def test_only_the_settings_read_the_environment(package: str) -> None:
     assert set(found) <= {"core_model/config.py"}
 
 
-@pytest.mark.parametrize("script", ["setup", "chat", "test", "train", "measure"])
+@pytest.mark.parametrize("script", ["setup", "chat", "test", "train", "measure", "rivals"])
 def test_scripts_are_executable_and_parse(script: str) -> None:
     path = ROOT / "scripts" / script
     assert os.access(path, os.X_OK)

@@ -226,6 +226,14 @@ def test_an_ablation_leaves_tasks_out_and_says_so() -> None:
         whole.changed(steps=0)
 
 
+def test_a_seed_takes_the_recipes_place_and_the_name_says_so() -> None:
+    recipe = tiny.recipe(10)
+    assert recipe.changed(seed=0).seed == 0
+    seeded = recipe.changed(steps=4, seed=3)
+    assert (seeded.seed, seeded.steps) == (3, 4)
+    assert seeded.name == f"{recipe.name}-4-steps-seed-3"
+
+
 def test_an_option_that_a_task_does_not_have_is_refused() -> None:
     entry = TaskEntry(
         name="x", source="core_model.tasks:SpeechesTask", rows=1, options={"teacher_shaer": 0.3}

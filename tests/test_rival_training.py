@@ -1,0 +1,222 @@
+"""Training rivals: what TRL is given, and what becomes of what it learns; it is not run itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from core_model.adapter import ROW_TOKENS, read_adapter, save_adapter, with_adapter, write_adapter
+from core_model.decoder import Decoder, LowRank
+from core_model.errors import CandorError
+from core_model.wire import Segment, Wire
+from persona import rival_training
+from persona.approval import approval
+from persona.conducts import Situation, situation
+from persona.grammar import marker
+from persona.rival_training import (
+    LAYERS,
+    PARTS,
+    as_texts,
+    combined,
+    entropy_of,
+    pair,
+    preferences,
+    prompt_of,
+    reward_of,
+)
+from persona.script import CONDUCTS
+from persona.task import ConductTask, DialogueTask
+from tests import tiny
+from tests.test_dialogues import fake_values, segments
+
+FIRST = 1
+"""The first layer of the tiny decoder that has an adapter."""
+
+
+@pytest.fixture(scope="module")
+def situations() -> list[Situation]:
+    rng, values = np.random.default_rng(4), fake_values()
+    return [situation(rng, "train", values) for _ in range(40)]
+
+
+def encode(text: str) -> list[int]:
+    """A tokenizer that reads marks in a text as marks, as Hugging Face's does."""
+    return tiny.wire().tokenizer._encoding.encode(text, allowed_special="all")
+
+
+# --- adapters -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Path:
+    """An adapter of rank 4 and scale 0.5 that changes every module, and two rows."""
+    rows = {token: torch.full((tiny.SHAPE.hidden,), float(token)) for token in (3, 8)}
+    decoder = Decoder(tiny.SHAPE, tiny.weights(), torch.float32, 4, 2.0, FIRST, rows)
+    for adapter in decoder.adapters.values():
+        assert isinstance(adapter, LowRank)
+        torch.nn.init.normal_(adapter.b, std=0.1)
+    save_adapter(decoder, tmp_path / "start", {"corpora": "chat:names"})
+    return tmp_path / "start"
+
+
+def lora(weights: dict[str, Tensor], rank: int = 3) -> dict[str, Tensor]:
+    """Matrices as PEFT names them, of all linear modules from FIRST upwards; whole in bfloat16."""
+    made = torch.Generator().manual_seed(5)
+    added = {}
+    for layer in range(FIRST, tiny.SHAPE.layers):
+        for part in (part for parts in PARTS.values() for part in parts):
+            outputs, inputs = weights[f"model.layers.{layer}.{part}.weight"].shape
+            for name, shape in (("A", (rank, inputs)), ("B", (outputs, rank))):
+                matrix = torch.randn(shape, generator=made).bfloat16().float()
+                added[f"{LAYERS}.{layer}.{part}.lora_{name}.weight"] = matrix
+    return added
+
+
+def test_two_changes_combine_to_their_sum(start: Path, tmp_path: Path) -> None:
+    weights, scale = tiny.weights(), 2.0
+    added = lora(weights)
+    tensors, facts = read_adapter(start)
+    changes, rank = combined(tensors, facts, added, scale)
+    assert rank == 4 + 3 * 3  # of q, k and v in one module
+    write_adapter(changes, tmp_path / "both", facts | {"rank": str(rank)})
+    both = with_adapter(tiny.SHAPE, weights, tmp_path / "both", torch.float32).merged()
+
+    changed = dict(weights)
+    for name in [n.removesuffix(".lora_A.weight") for n in added if n.endswith("A.weight")]:
+        of_base = name.removeprefix("base_model.model.") + ".weight"
+        lower, upper = added[f"{name}.lora_A.weight"], added[f"{name}.lora_B.weight"]
+        changed[of_base] = changed[of_base] + scale * upper @ lower
+    apart = with_adapter(tiny.SHAPE, changed, start, torch.float32).merged()
+    assert both.keys() == apart.keys()
+    for name, values in both.items():
+        torch.testing.assert_close(values, apart[name], rtol=1e-5, atol=1e-5, msg=name)
+    alone = with_adapter(tiny.SHAPE, weights, start, torch.float32).merged()
+    assert not torch.allclose(both["1.qkv"], alone["1.qkv"], atol=0.1)
+    assert torch.equal(both["0.qkv"], alone["0.qkv"])
+
+
+def test_the_rows_of_the_marks_are_kept(start: Path) -> None:
+    tensors, facts = read_adapter(start)
+    changes, _ = combined(tensors, facts, lora(tiny.weights()), 2.0)
+    assert changes[ROW_TOKENS].tolist() == [3, 8]
+    assert torch.equal(changes["rows"], tensors["rows"])
+
+
+# --- prompts, pairs and rewards -----------------------------------------------------------------
+
+
+def test_a_prompt_parses_back_to_what_is_known(situations: Sequence[Situation]) -> None:
+    wire = tiny.wire()
+    for at in situations:
+        found = wire.parse(prompt_of(wire, at))
+        known = [
+            Segment(mark, text)
+            for binding in at.known
+            for mark, text in (("variable", binding.variable), ("value", binding.value))
+        ]
+        assert found[0] == Segment("corpus", "dialogue")
+        assert found[1:-2] == known
+        assert found[-2:] == [Segment("query", "reply"), Segment("answer", "")]
+
+
+def test_of_a_pair_the_first_is_liked_better(situations: Sequence[Situation]) -> None:
+    rng = np.random.default_rng(6)
+    for at in situations:
+        best, worst = pair(at, rng)
+        assert approval(at, best) > approval(at, worst)
+
+
+def test_tokens_are_the_same_behind_a_text_or_it_is_refused(
+    situations: Sequence[Situation],
+) -> None:
+    wire: Wire = tiny.wire()
+    columns = {"prompt": [prompt_of(wire, at) for at in situations]}
+    columns |= preferences(wire, situations, np.random.default_rng(7))
+    texts = as_texts(wire, columns, encode)
+    assert [encode(text) for text in texts["chosen"]] == columns["chosen"]
+    assert all(text.endswith("<|im_end|>") for text in texts["rejected"])
+    with pytest.raises(CandorError, match="as other tokens") as refused:
+        as_texts(wire, columns, wire.tokenizer.encode)  # marks as plain text
+    assert "\n" not in str(refused.value)
+
+
+def test_a_reward_looks_its_situation_up(situations: Sequence[Situation]) -> None:
+    reward = reward_of(approval, situations)
+    replies = [" Yes, you're right.", " No.", " No."]
+    found = reward(
+        prompts=["", "", ""], completions=replies, index=[2, 0, 2], trainer_state=None
+    )  # fmt: skip
+    assert found == [
+        approval(situations[place], reply[1:])
+        for place, reply in zip((2, 0, 2), replies, strict=True)
+    ]
+    assert reward.__name__ == "approval"
+
+
+def test_entropy_is_a_mean_over_what_was_written() -> None:
+    """Four tokens, the last of which ends a reply: sure at first, then even between all."""
+    even, sure = torch.zeros(2, 4), torch.tensor([[0.0, 90, 0, 0], [0, 0, 0, 90]])
+    drawn = SimpleNamespace(
+        logits=(sure, even), sequences=torch.tensor([[0, 0, 1, 3], [0, 0, 3, 2]])
+    )
+    model = SimpleNamespace(generate=lambda **_: drawn)
+
+    class Tokens:
+        eos_token_id, pad_token_id = 3, 2
+
+        def __call__(self, texts: list[str], **_: object) -> dict[str, Tensor]:
+            return {"input_ids": torch.zeros(2, 2), "attention_mask": torch.ones(2, 2)}
+
+    # The second reply ended at once, and what fills it up does not count.
+    assert entropy_of(model, Tokens(), ["a", "b"]) == pytest.approx(math.log(4) / 3, abs=1e-5)
+
+
+def test_what_cannot_be_trained_is_refused_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--start", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert rival_training.main(["dpo", *given, "--steps", "0"]) == 2
+    assert "at least one" in capsys.readouterr().err
+    assert rival_training.main(["grpo", *given]) == 2
+    assert "can't be read" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        rival_training.main(["ppo", *given])
+
+
+# --- the agent they start from ------------------------------------------------------------------
+
+
+def names_of(found: Sequence[Segment]) -> tuple[set[str], set[str]]:
+    """Variables that are known, and those that are asked for; a call's pieces are neither."""
+    known = {a.text for a, b in pairwise(found) if (a.mark, b.mark) == ("variable", "value")}
+    return known, {segment.text for segment in found if segment.mark == "query"}
+
+
+def test_dialogues_without_labels_say_nothing_of_who_writes() -> None:
+    task = DialogueTask(tiny.wire(), labels=False)
+    known, asked = names_of(segments(task.rows(np.random.default_rng(2), 60)))
+    assert asked == {"call", "reply"}
+    assert {"user", "call", "result"} <= known
+    assert known.isdisjoint({"goals", "conduct", "author"})
+    labelled, _ = names_of(segments(DialogueTask(tiny.wire()).rows(np.random.default_rng(2), 60)))
+    assert {"goals", "conduct", "author"} <= labelled
+
+
+def test_all_conducts_reply_without_labels_and_are_not_learnt_as_such() -> None:
+    task = ConductTask(tiny.wire(), labels=False)
+    found = segments(task.rows(np.random.default_rng(2), 30))
+    known, asked = names_of(found)
+    assert asked == {"reply"}
+    assert known <= {"user", "call", "result", "assistant"}
+    assert sum(segment.mark == "query" for segment in found) > 60
+    assert marker(CONDUCTS) not in task.corpora
+    assert marker(CONDUCTS) in ConductTask(tiny.wire()).corpora
+    assert marker(CONDUCTS) not in DialogueTask(tiny.wire(), labels=False).corpora
