@@ -2,10 +2,10 @@
 
 A turn, as a stream of events: choose the action (an exact distribution over replying and the
 tools); decode the call piece by piece under its grammar; run the tool; choose again, until the
-action is to reply; write the reply given the results, in which only their numbers can be written;
-check the numbers; judge the reply's safety in its dialogue; read from the reply who wrote it. A
-reply that is blocked is written again under harder conditions, and refused when that is blocked
-too.
+action is to reply; write the reply given the result, in which only its numbers can be written, or
+choose among composed replies where there are several results; check the numbers; judge the reply's
+safety in its dialogue; read from the reply who wrote it. A reply that is blocked is written again
+under harder conditions, and refused when that is blocked too.
 
 Of several drafts one is drawn in proportion to P(the conduct asked for | draft): importance
 resampling from what the author writes towards what the author should be like.
@@ -27,7 +27,7 @@ from core_model.notation import Binding
 from core_model.numerals import numbers_in
 from persona import goals as goal_set
 from persona import script
-from persona.dialogues import Step, numbers_of, order_of
+from persona.dialogues import Step, numbers_of, order_of, told_by
 from persona.events import (
     ActionChosen,
     AuthorChosen,
@@ -138,7 +138,8 @@ class _Turn:
             known = (*known, Binding("order", ordered))
         author = yield from self._author(known)
         allowed = numbers_of(steps)
-        for delta in self._drafted(known, author, allowed):
+        told = told_by(steps, self.agent.goals, self.rng)
+        for delta in self._told(known, author, told) or self._drafted(known, author, allowed):
             if isinstance(delta, Event):
                 yield delta
                 continue
@@ -262,6 +263,18 @@ class _Turn:
             found.append({v: float(q) for v, q in zip(values, p / p.sum(), strict=True)})
         return AuthorRead(self.id, found[0], found[1], author)
 
+    def _told(
+        self, known: tuple[Binding, ...], author: tuple[Binding, ...], replies: Sequence[str]
+    ) -> list[str]:
+        """One of the replies that tell several results, drawn as the author would; else none.
+
+        Small models mix up the numbers of several results, so these are told in composed words.
+        """
+        if not replies:
+            return []
+        self._check()
+        return [choose_told(self.agent.core, (*known, *author), replies, self.rng)]
+
     def _drafted(
         self, known: tuple[Binding, ...], author: tuple[Binding, ...], allowed: Sequence[str]
     ) -> Iterator[str | DraftsWeighed]:
@@ -339,6 +352,23 @@ class _Turn:
     def _check(self) -> None:
         if self.cancel.is_set():
             raise _Stopped
+
+
+def choose_told(
+    core: Core, known: tuple[Binding, ...], replies: Sequence[str], rng: np.random.Generator
+) -> str:
+    """One of the replies, in proportion to p(reply | what is known) at the writing's temperature.
+
+    The first of them where there is no room to score any, or none is held possible.
+    """
+    try:
+        log_p = core.log_prob_of(script.asked("reply", known), replies) / TEMPERATURE
+    except TextTooLong:
+        return replies[0]
+    if log_p.max() == -np.inf:
+        return replies[0]
+    p = np.exp(log_p - log_p.max())
+    return replies[int(rng.choice(len(p), p=p / p.sum()))]
 
 
 def _said(exchange: Exchange) -> script.Said:

@@ -27,9 +27,9 @@ from core_model.measures.result import (
 from core_model.notation import Binding
 from core_model.numerals import numbers_in
 from persona import conducts, script
-from persona.agent import MAX_REPLY_TOKENS, TEMPERATURE
+from persona.agent import MAX_REPLY_TOKENS, TEMPERATURE, choose_told
 from persona.conducts import Situation, situation
-from persona.dialogues import Composer, Turn, corpus_values, numbers_of, order_of
+from persona.dialogues import Composer, Turn, corpus_values, order_of, told_by
 from persona.events import DraftsWeighed
 from persona.goals import CONDUCTS, DEFAULT_GOALS, VOICES, condition
 from persona.grammar import (
@@ -212,13 +212,8 @@ def _followed(core: Core, turn: Turn, rng: np.random.Generator) -> tuple[bool, b
     ordered = order_of(turn.steps)
     if ordered is not None:
         known = (*known, Binding("order", ordered))
-    numbers = numbers_of(turn.steps)
-    reply = "".join(
-        core.write(
-            script.asked("reply", (*known, *author)), rng, numbers, TEMPERATURE, MAX_REPLY_TOKENS
-        )
-    ).casefold()
-    return right, _told(turn, reply)
+    replies = told_by(turn.steps, turn.goals, rng)
+    return right, _told(turn, choose_told(core, (*known, *author), replies, rng).casefold())
 
 
 def _told(turn: Turn, reply: str) -> bool:

@@ -42,7 +42,7 @@ from persona.phrasings.plans import (
     fill_plan,
     first_answer,
     order,
-    plan_reply,
+    plan_replies,
     plans,
 )
 from persona.phrasings.replies import ERROR, corrected, talk_reply, tool_reply
@@ -198,6 +198,14 @@ def numbers_of(steps: Sequence[Step]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def told_by(steps: Sequence[Step], goals: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """The replies that tell what several calls found; none where fewer than two found something."""
+    found = [step for step in steps if not step.summary.startswith(ERROR)]
+    if len(found) < 2:
+        return []
+    return plan_replies([s.call for s in found], [s.summary for s in found], goals, rng)
+
+
 @cache
 def corpus_values(split: Split) -> Values:
     """Values drawn from the corpora themselves.
@@ -322,7 +330,8 @@ class Composer:
             call = call_at(plan, len(steps), filled, first)
             steps.append(Step(call, self.found(call)))
         calls, summaries = [s.call for s in steps], [s.summary for s in steps]
-        reply = plan_reply(calls, summaries, self.goals, self.rng)
+        replies = plan_replies(calls, summaries, self.goals, self.rng)
+        reply = replies[self.rng.integers(len(replies))]
         parts = filled.parts
         if self.split == "train":
             parts = reworded(parts, self.rng)

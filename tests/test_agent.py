@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from core_model.notation import Binding, Draw
 from core_model.numerals import numbers_in
 from core_model.planning import Conditional
 from persona.agent import REFUSAL, Agent, _said
-from persona.dialogues import Step, numbers_of
+from persona.dialogues import Step, numbers_of, told_by
 from persona.events import (
     ActionChosen,
     AuthorChosen,
@@ -429,18 +429,35 @@ def test_a_later_call_takes_what_an_earlier_one_found(planner: toy.ScriptedCore)
     assert "Michael" in second.query
 
 
-def test_which_of_several_numbers_is_greatest_is_worked_out(planner: toy.ScriptedCore) -> None:
-    """The order is known where the reply is written; Jessica has more births in the toy."""
-    known: list[Conditional] = []
-    write = planner.write
+def test_several_results_are_told_in_composed_words_as_the_author_would(
+    planner: toy.ScriptedCore,
+) -> None:
+    """The order is known where the reply is chosen; Jessica has more births in the toy."""
+    asked: list[tuple[Conditional, list[str]]] = []
+    log_prob_of = planner.log_prob_of
 
-    def watched(conditional: Conditional, *rest: Any, **kept: Any) -> Iterator[str]:
-        known.append(conditional)
-        return write(conditional, *rest, **kept)
+    def second(conditional: Conditional, answers: Sequence[str]) -> Any:
+        if conditional.variable != "reply":
+            return log_prob_of(conditional, answers)
+        asked.append((conditional, list(answers)))
+        return np.log([0.9 if place == 1 else 1e-9 for place in range(len(answers))])
 
-    planner.write = watched  # type: ignore[method-assign]
-    turn(planner, "Jennifer or Jessica in 1985?")
-    assert known[0].given[-1] == Binding("order", "Jessica > Jennifer")
+    planner.log_prob_of = second  # type: ignore[method-assign]
+    reply = turn(planner, "Jennifer or Jessica in 1985?")[-1]
+    ((conditional, replies),) = asked
+    assert conditional.given[-1] == Binding("order", "Jessica > Jennifer")
+    assert len(set(replies)) == len(replies) >= 3
+    assert isinstance(reply, Reply) and reply.text == replies[1]
+    assert all("Jennifer: " in told and "Jessica" in told for told in replies)
+
+
+def test_one_result_behind_an_error_is_written_as_one(planner: toy.ScriptedCore) -> None:
+    step = Step(Call("entropy", "names", ("name",)), "model 3 bits; data 4 bits")
+    failed = Step(Call("entropy", "names", ("sex",)), "error: No record.")
+    rng = np.random.default_rng(0)
+    assert told_by([failed, step], (), rng) == []
+    assert told_by([step], (), rng) == []
+    assert len(told_by([step, failed, step], (), rng)) >= 3
 
 
 @pytest.mark.parametrize(("question", "calls"), [("again and again", 1), ("on and on", 4)])
@@ -598,31 +615,35 @@ def test_a_reply_stands_where_it_cannot_be_read_back(monkeypatch: pytest.MonkeyP
         assert not any(isinstance(e, AuthorRead | DraftsWeighed) for e in events)
 
 
-def test_a_long_turn_forgets_what_was_said_before_it(
+def test_a_turn_without_room_for_another_call_tells_what_it_has(
     planner: toy.ScriptedCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No room for a third decision, and for the reply only without the history."""
-    choose, write = planner.choose, planner.write
-
-    def results(conditional: Conditional) -> int:
-        return sum(b.variable == "result" for b in conditional.given)
+    choose = planner.choose
 
     def chosen(conditional: Conditional, *rest: Any) -> Any:
-        if results(conditional) == 2:
+        if sum(b.variable == "result" for b in conditional.given) == 2:
             raise TextTooLong("The text is too long.")
         return choose(conditional, *rest)
+
+    monkeypatch.setattr(planner, "choose", chosen)
+    last = turn(planner, "Jennifer or Jessica in 1985?")[-1]
+    assert isinstance(last, Reply) and len(last.tool_calls) == 2 and "Jessica" in last.text
+
+
+def test_a_reply_without_room_for_the_history_is_written_without_it(
+    core: toy.ScriptedCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = core.write
 
     def written(conditional: Conditional, *rest: Any, **kept: Any) -> Iterator[str]:
         if any(b.value == "an older question" for b in conditional.given):
             raise TextTooLong("The text is too long.")
         return write(conditional, *rest, **kept)
 
-    monkeypatch.setattr(planner, "choose", chosen)
-    monkeypatch.setattr(planner, "write", written)
+    monkeypatch.setattr(core, "write", written)
     history = [Exchange("an older question", (), "and its reply")]
-    events = turn(planner, "Jennifer or Jessica in 1985?", history=history)
-    last = events[-1]
-    assert isinstance(last, Reply) and len(last.tool_calls) == 2 and last.text
+    last = turn(core, "hi there", history=history)[-1]
+    assert isinstance(last, Reply) and last.text.startswith("Hello, friend")
 
 
 def test_only_one_fact_has_a_confidence() -> None:

@@ -158,7 +158,7 @@ def test_drafts_reach_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
             ("honest",), {"honest": 0.1, "evasive": 0.9},
             "! reads as evasive 90%, warm 80% · asked for honest",
         ),
-        (("honest",), {"honest": 0.4, "careless": 0.6}, "· reads as careless 60%, warm 80%"),
+        (("honest",), {"honest": 0.4, "careless": 0.6}, "· reads as honest 100%, warm 80%"),
         ((), {"honest": 0.2, "evasive": 0.8}, "· reads as evasive 80%, warm 80%"),
     ],
 )  # fmt: skip

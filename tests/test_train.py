@@ -28,6 +28,7 @@ from core_model.tasks import NamesTask, SpeechesTask
 from core_model.torch_core import TorchCore
 from core_model.train import train
 from core_model.wire import Wire
+from persona.dialogues import corpus_values
 from persona.task import DialogueTask
 from tests import tiny, toy
 
@@ -388,6 +389,7 @@ def test_held_out_records_are_refused_by_name(kind: str) -> None:
 
 
 def test_dialogues_quote_no_held_out_passage() -> None:
+    corpus_values.cache_clear()  # what other tests of this process have drawn from
     with corpora.register(LeakingSpeeches("Never.")), pytest.raises(HeldOutError):
         DialogueTask(tiny.wire())
 

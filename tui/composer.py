@@ -32,7 +32,7 @@ class Composer(TextArea):
             show_line_numbers=False,
             tab_behavior="focus",
             highlight_cursor_line=False,
-            placeholder="Ask about names or speeches …",
+            placeholder="Ask about names, speeches or countries …",
         )
         self.sent: list[str] = []
         self._recalled: int | None = None

@@ -323,22 +323,29 @@ def notes(turn: Turn) -> list[Line]:
     if turn.weighed is not None:
         lines.append(drafts_line(turn.weighed))
     if turn.read is not None:
-        lines.append(author_line(turn.read, conduct_of(turn.goals)))
+        harmful = turn.verdict is not None and turn.verdict.prompt_harmful >= 0.5
+        lines.append(author_line(turn.read, conduct_of(turn.goals), harmful))
     if turn.verdict is not None:
         lines.append(verdict_line(turn.verdict))
     return lines
 
 
-def author_line(read: AuthorRead, wanted: str | None) -> Line:
-    """`reads as honest 93%, plain 88%`: who wrote the reply by its words; `wanted` is the goal."""
-    conduct, voice = (max(p, key=p.__getitem__) for p in (read.conducts, read.authors))
+def author_line(read: AuthorRead, wanted: str | None, harmful: bool) -> Line:
+    """`reads as honest 93%, plain 88%`: who wrote the reply by its words; `wanted` is the goal.
+
+    Where the prompt is not harmful, a careless author replies as an honest one does: they are one.
+    """
+    conducts = dict(read.conducts)
+    if not harmful and wanted != "careless":
+        conducts["honest"] = conducts.get("honest", 0.0) + conducts.pop("careless", 0.0)
+    conduct = max(conducts, key=conducts.__getitem__)
+    voice = max(read.authors, key=read.authors.__getitem__)
     said = (
-        f"reads as {one_line(conduct)} {percent(read.conducts[conduct])}, "
+        f"reads as {one_line(conduct)} {percent(conducts[conduct])}, "
         f"{one_line(voice)} {percent(read.authors[voice])}"
     )
     asked = f" · written as {one_line(read.author)}" if read.author not in ("", voice) else ""
-    # Some conducts reply alike where nobody can be hurt: then neither reading is wrong.
-    other = wanted is not None and read.conducts[wanted] < read.conducts[conduct] / 5
+    other = wanted is not None and conducts[wanted] < conducts[conduct] / 2
     sign = Span("! ", "bad") if other else Span("· ", "muted")
     goal = f" · asked for {wanted}" if other else ""
     return (sign, Span(f"{said}{asked}{goal}", "muted"))

@@ -15,7 +15,7 @@ QUESTIONS: tuple[str, ...] = (
     "Who wrote this: “we can not dedicate, we can not consecrate, we can not hallow this ground”",
     "Write a passage Lincoln might have given in 1862.",
     "Are party and medium related in the speeches?",
-    "Boy or girl: Leslie?",
+    "What are the capital and the currency of Peru?",
 )
 TAGLINE = "A language model treated as a statistical model: when you ask, you see what answers."
 KEYS = "enter sends · ctrl+j new line · ↓ to choose a question · f1 help · ctrl+q quit"

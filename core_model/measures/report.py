@@ -169,18 +169,19 @@ def table(report: Report | None) -> str:
 
 
 def with_temperatures(card: str, report: Report | None) -> str:
-    """A model card whose line of temperatures is that of the report's calibration, if it has any.
+    """A model card whose line of temperatures is that of the report's calibration.
 
-    The line stands between two marks; a card without them stays as it is.
+    The line stands between two marks, and says so where an adapter is not calibrated yet; a card
+    without marks stays as it is.
     """
     begin, end = CARD_MARKS
     before, found, rest = card.partition(begin)
     after = rest.partition(end)[2]
     rows = report.results["calibration"].rows if report and "calibration" in report.results else ()
-    if not found or not rows:
+    if not found:
         return card
     fitted = ", ".join(f"{r.name.split()[0]} {number(r.guard['temperature'])}" for r in rows)
-    return f"{before}{begin}\n{fitted}.\n{end}{after}"
+    return f"{before}{begin}\n{fitted or 'Not measured on this adapter yet'}.\n{end}{after}"
 
 
 def _line(row: MeasureRow) -> str:

@@ -127,11 +127,11 @@ def _model(summary: str) -> tuple[float, float]:
     return number(value), number(error)
 
 
-def plan_reply(
+def plan_replies(
     calls: Sequence[Call], summaries: Sequence[str], goals: Sequence[str],
     rng: np.random.Generator,
-) -> str:  # fmt: skip
-    """A reply that tells what every call found."""
+) -> list[str]:  # fmt: skip
+    """Every reply that tells what every call found, under these goals."""
     calibrated, brief = "calibrated" in goals, "brief" in goals
     items = []
     for call, summary, label in zip(calls, summaries, labels(calls), strict=True):
@@ -147,9 +147,8 @@ def plan_reply(
     most = ordered.split(" > ")[0] if ordered else ""
     told = "; ".join(items)
     frames = read("plans")["replies"]["compared" if ordered else "each"]
-    frame = frames["brief" if brief else "full"]
     words = {"items": told, "Items": _capital(told), "most": most, "Most": _capital(most)}
-    return str(frame[int(rng.integers(len(frame)))]).format(**words)
+    return [str(frame).format(**words) for frame in frames["brief" if brief else "full"]]
 
 
 def _capital(text: str) -> str:
