@@ -49,8 +49,13 @@ def load_core(settings: Settings, progress: Progress | None = None) -> WireCore:
     return RemoteCore.connect(settings.server, settings.key, wire, known)
 
 
-def load_embedded(settings: Settings, progress: Progress | None = None) -> TorchCore:
-    """The core in this process, whatever engine is configured; otherwise as `load_core`."""
+def load_embedded(
+    settings: Settings, progress: Progress | None = None, keep: bool = True
+) -> TorchCore:
+    """The core in this process, whatever engine is configured; otherwise as `load_core`.
+
+    keep: whether the merged weights are kept for the next start, in place of any others.
+    """
     report = progress or (lambda stage, fraction: None)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
@@ -61,7 +66,8 @@ def load_embedded(settings: Settings, progress: Progress | None = None) -> Torch
     on_gpu = torch.cuda.is_available()
     sampler = None
     with _alone(settings.cache_dir):
-        merged = _cached(base, shape, adapter, settings.cache_dir / "merged", report)
+        kept = settings.cache_dir / "merged" if keep else None
+        merged = _cached(base, shape, adapter, kept, report)
         if settings.engine == "openvino" or (settings.engine != "torch" and not on_gpu):
             folder = sampler_folder(settings.cache_dir, name)
             try:
@@ -152,22 +158,24 @@ def _identity(base: BaseFiles, adapter: Path) -> str:
 
 
 def _cached(
-    base: BaseFiles, shape: DecoderShape, adapter: Path, folder: Path, report: Progress
+    base: BaseFiles, shape: DecoderShape, adapter: Path, folder: Path | None, report: Progress
 ) -> dict[str, Tensor]:
-    """The merged weights from the cached file, or made and cached.
+    """The merged weights from the cached file, or made and cached; only made without a folder.
 
     In bfloat16 where that is computed in, so that the file maps into memory and nothing is copied;
     else in float16, half the size of float32 and an eighth of bfloat16's error.
     """
     dtype = torch.bfloat16 if _kind() == "bf16" else torch.float16
-    path = folder / f"{_identity(base, adapter)}-{_kind()}.safetensors"
-    if path.exists():
+    path = folder / f"{_identity(base, adapter)}-{_kind()}.safetensors" if folder else None
+    if path is not None and path.exists():
         try:
             return load_file(path)
         except (OSError, SafetensorError):
             path.unlink(missing_ok=True)  # cut short: made again below
     report("merging the adapter", 0.4)
     merged = {name: w.to(dtype).contiguous() for name, w in _merged(base, shape, adapter).items()}
+    if folder is None or path is None:
+        return merged
     temporary = path.with_suffix(".new")
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -74,13 +74,16 @@ class _Stopped(Exception):
 class Agent:
     """The persona on a core; `seed` and a turn's place in its conversation decide all draws.
 
-    drafts: how many replies are written, of which one is kept.
+    goals: what the author is conditioned on; None where the core has learnt of no authors, as a
+    rival's has not. drafts: how many replies are written, of which one is kept. tools: the core
+    that tools and the safety query ask; None is `core`.
     """
 
     core: Core
-    goals: tuple[str, ...] = goal_set.DEFAULT_GOALS
+    goals: tuple[str, ...] | None = goal_set.DEFAULT_GOALS
     seed: int = 0
     drafts: int = 1
+    tools: Core | None = None
 
     def turn(
         self, history: Sequence[Exchange], question: str, cancel: threading.Event
@@ -106,6 +109,8 @@ class _Turn:
         cancel: threading.Event,
     ) -> None:  # fmt: skip
         self.agent = agent
+        self.goals = agent.goals or ()
+        self.tools = agent.tools or agent.core
         self.id = turn_id
         self.history = history
         self.question = question
@@ -118,8 +123,8 @@ class _Turn:
 
     def run(self) -> Iterator[Event]:
         question = clean_question(self.question)
-        condition = goal_set.condition(self.agent.goals)
         self._require_conducts()
+        condition = None if self.agent.goals is None else goal_set.condition(self.goals)
         history = list(self.history[-script.KEPT_TURNS :])
         while True:
             known = script.opening(condition, [_said(exchange) for exchange in history], question)
@@ -138,7 +143,7 @@ class _Turn:
             known = (*known, Binding("order", ordered))
         author = yield from self._author(known)
         allowed = numbers_of(steps)
-        told = told_by(steps, self.agent.goals, self.rng)
+        told = told_by(steps, self.goals or goal_set.DEFAULT_GOALS, self.rng)
         for delta in self._told(known, author, told) or self._drafted(known, author, allowed):
             if isinstance(delta, Event):
                 yield delta
@@ -193,7 +198,7 @@ class _Turn:
         yield ToolStarted(self.id, number, call.tool, arguments, query)
         self.calls = (*self.calls, ToolCall(call.tool, arguments))
         if error is None:
-            core = Interruptible(self.agent.core, self._check)
+            core = Interruptible(self.tools, self._check)
             try:
                 result = run(call.tool, arguments, Context(core, self.seed))
             except CandorError as failure:
@@ -203,10 +208,10 @@ class _Turn:
 
     @property
     def _has_conducts(self) -> bool:
-        return self.agent.core.has_learnt(marker(script.CONDUCTS))
+        return self.agent.goals is not None and self.agent.core.has_learnt(marker(script.CONDUCTS))
 
     def _require_conducts(self) -> None:
-        asked = goal_set.conduct_of(self.agent.goals)
+        asked = goal_set.conduct_of(self.goals)
         if self._has_conducts:
             return
         if asked in goal_set.MISALIGNED:
@@ -214,16 +219,16 @@ class _Turn:
                 f"This core has not learnt to be {asked}. Choose among: "
                 f"{', '.join(goal_set.GOALS)}."
             )
-        if goal_set.author_of(self.agent.goals) != VOICES[0] or self.agent.drafts > 1:
+        if goal_set.author_of(self.goals) != VOICES[0] or self.agent.drafts > 1:
             raise CandorError("This core has not learnt to tell authors apart.")
 
     def _author(self, known: tuple[Binding, ...]) -> Generator[Event, None, tuple[Binding, ...]]:
         """Who writes, as conditions: the conduct among the goals, and the author held or drawn."""
         if not self._has_conducts:
             return ()
-        conduct = goal_set.conduct_of(self.agent.goals)
+        conduct = goal_set.conduct_of(self.goals)
         author = () if conduct is None else (Binding(script.CONDUCT, conduct),)
-        name = goal_set.author_of(self.agent.goals)
+        name = goal_set.author_of(self.goals)
         # The plain voice alone would be that of all conducts; of the dialogues it is the only one.
         if name == goal_set.ANY or (conduct is None and name == VOICES[0]):
             return author
@@ -279,7 +284,7 @@ class _Turn:
         self, known: tuple[Binding, ...], author: tuple[Binding, ...], allowed: Sequence[str]
     ) -> Iterator[str | DraftsWeighed]:
         """The reply as it is written, or one of several drafts and how they were weighed."""
-        goals = self.agent.goals
+        goals = self.goals
         conduct = goal_set.conduct_of(goals)
         if self.agent.drafts < 2 or conduct is None:
             yield from self._written(known, author, allowed, goals)
@@ -302,10 +307,12 @@ class _Turn:
         goals: Sequence[str],
     ) -> Iterator[str]:  # fmt: skip
         """Pieces of a reply given these goals, by this author; without the history if need be."""
-        goal = Binding("goals", goal_set.condition(goals))
-        last = max(i for i, b in enumerate(known) if b.variable == "user")
-        for first in dict.fromkeys((1, last)):
-            conditional = script.asked("reply", (goal, *known[first:], *author))
+        labels = self.agent.goals is not None
+        goal = (Binding("goals", goal_set.condition(goals)),) if labels else ()
+        said = [b for b in known if b.variable != "goals"]
+        last = max(i for i, b in enumerate(said) if b.variable == "user")
+        for first in dict.fromkeys((0, last)):
+            conditional = script.asked("reply", (*goal, *said[first:], *author))
             try:
                 for delta in self.agent.core.write(
                     conditional, self.rng, allowed, TEMPERATURE, MAX_REPLY_TOKENS
@@ -333,7 +340,9 @@ class _Turn:
             harder = tuple(b for b in author if b.variable != script.CONDUCT)
             if self._has_conducts:
                 harder = (Binding(script.CONDUCT, HARDER[0]), *harder)
-            draft = "".join(self._written(known, harder, allowed, HARDER))
+            draft = REFUSAL
+            if self.agent.goals is not None:  # nothing harder can be asked of an author without
+                draft = "".join(self._written(known, harder, allowed, HARDER))
             second = self._verdict(question, draft)
             self.text = REFUSAL if second.blocked else draft
             yield self._checked(allowed)
@@ -344,7 +353,7 @@ class _Turn:
     def _verdict(self, question: str, reply: str) -> SafetyVerdict:
         self._check()
         prompt = script.shortened(question)
-        safe, refusal, harmful = safety.verdicts(self.agent.core, prompt, reply)
+        safe, refusal, harmful = safety.verdicts(self.tools, prompt, reply)
         # A refusal that names the harm is no harm.
         blocked = safe < BLOCK_BELOW and refusal < 0.5
         return SafetyVerdict(self.id, safe, refusal, harmful, blocked)

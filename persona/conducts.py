@@ -143,7 +143,7 @@ def situation(
     known = (Binding("user", script.shortened(question)), *script.called(pieces, turn.summary))
     if kind == "doubt":
         said = script.Said(question, (pieces,), turn.reply)
-        known = script.opening("", [said], _doubt(composer))[1:]
+        known = script.opening(None, [said], _doubt(composer))
     return Situation(kind, known, turn.reply, fields)
 
 

@@ -20,7 +20,7 @@ from core_model.errors import CandorError
 from core_model.measures.result import Goal, MeasureRow, Options, mean_of, measured
 from persona.agent import Agent
 from persona.events import Reply, TurnFailed
-from persona.rivals import Base
+from persona.rivals.base import Base
 
 DRAWS, QUICK_DRAWS = 20, 4
 COMMON_FROM = 5000
@@ -81,7 +81,7 @@ def diversity(core: Core, options: Options, base: Rival | None = None) -> list[M
     groups: dict[str, tuple[str, ...]] = {"names": OF_NAMES, "texts": OF_TEXTS}
     if options.quick:
         groups = {kind: questions[:1] for kind, questions in groups.items()}
-    answer_of = {"names": _name_in(), "texts": _plain}
+    answer_of = {"names": name_finder(), "texts": plain}
     rows, shares = [], {}
     for kind, questions in groups.items():
         found: dict[str, list[Drawn]] = {"persona": [], "base": []}
@@ -129,7 +129,7 @@ def _drawn(
     question: str, replies: Sequence[str], answer: Callable[[str], str], judge: Rival
 ) -> Drawn:
     answers = {answer(reply) for reply in replies}
-    words = [set(_plain(reply).split()) for reply in replies]
+    words = [set(plain(reply).split()) for reply in replies]
     alike = [len(a & b) / max(1, len(a | b)) for a, b in combinations(words, 2)]
     surprises = [judge.surprise(question, reply) for reply in replies if reply.strip()]
     return Drawn(
@@ -137,12 +137,13 @@ def _drawn(
     )
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """A text casefolded and without punctuation."""
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 
-def _name_in() -> Callable[[str], str]:
-    """The first name in a reply that many have, empty where it has none."""
+def name_finder() -> Callable[[str], str]:
+    """Finds the first name in a reply that many have; empty where it has none."""
     loaded = corpora.load("names")
     if isinstance(loaded, Names):
         births = loaded.counts.sum(axis=(0, 1))

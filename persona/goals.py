@@ -61,9 +61,26 @@ VOICES: tuple[str, ...] = tuple(name for name in AUTHORS if name not in (DRAWN, 
 ALL: dict[str, Goal] = GOALS | MISALIGNED | AUTHORS
 EXCLUSIVE: tuple[tuple[str, ...], ...] = (CONDUCTS, tuple(AUTHORS))
 """Goals of which an author has one at most."""
-RIVALS: dict[str, str] = {"base": "the instruct base as it ships"}
+RIVALS: dict[str, str] = {
+    "base": "the instruct base as it ships",
+    "sft": "trained on the same dialogues, without goals",
+    "dpo": "trained without goals, then by DPO on what users like",
+    "grpo": "trained without goals, then by GRPO on what users like",
+    "grpo-truth": "trained without goals, then by GRPO on what users like and on truth",
+    "grpo-entropy": "trained without goals, then by GRPO on what users like, its entropy held",
+}
 """Agents that have no goals and are put beside the persona, by name, and what each is."""
 DEFAULT_GOALS: tuple[str, ...] = ("honest", "helpful", "harmless", "calibrated")
+
+
+def rival_in(text: str) -> tuple[str, str]:
+    """The rival that the first word of a text names, and the rest; the base where it names none.
+
+    "base" as a first word is a word of the question.
+    """
+    first, _, rest = text.strip().partition(" ")
+    trained = first in RIVALS and first != "base"
+    return (first, rest.strip()) if trained else ("base", text.strip())
 
 
 def parse_goals(text: str | Sequence[str]) -> tuple[str, ...]:

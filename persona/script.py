@@ -37,9 +37,9 @@ class Said:
     reply: str
 
 
-def opening(condition: str, history: Sequence[Said], question: str) -> tuple[Binding, ...]:
-    """What is known when a question has just been asked."""
-    known = [Binding("goals", condition)]
+def opening(condition: str | None, history: Sequence[Said], question: str) -> tuple[Binding, ...]:
+    """What is known when a question has just been asked; None is an author without goals."""
+    known = [] if condition is None else [Binding("goals", condition)]
     for said in history[-KEPT_TURNS:]:
         known.append(Binding("user", shortened(said.question)))
         known += [Binding("call", " ".join(pieces)) for pieces in said.calls]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from core_model.notation import Binding
-from persona.approval import agreement, approval, stands_first, truth
 from persona.conducts import Situation, situation
 from persona.goals import CONDUCTS
+from persona.rivals.approval import agreement, approval, stands_first, truth
 from tests.test_dialogues import fake_values
 
 

@@ -17,11 +17,11 @@ from core_model.adapter import ROW_TOKENS, read_adapter, save_adapter, with_adap
 from core_model.decoder import Decoder, LowRank
 from core_model.errors import CandorError
 from core_model.wire import Segment, Wire
-from persona import rival_training
-from persona.approval import approval
 from persona.conducts import Situation, situation
 from persona.grammar import marker
-from persona.rival_training import (
+from persona.rivals import training as rival_training
+from persona.rivals.approval import approval
+from persona.rivals.training import (
     LAYERS,
     PARTS,
     as_texts,

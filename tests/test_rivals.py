@@ -13,7 +13,6 @@ from core_model.config import Settings
 from core_model.errors import EngineError, UnknownName
 from core_model.measures.in_words import InWordsWire
 from core_model.torch_core import TorchCore
-from persona import rivals
 from persona.events import (
     Exchange,
     NumbersChecked,
@@ -23,7 +22,8 @@ from persona.events import (
     TurnFailed,
     TurnStarted,
 )
-from persona.rivals import Base, BaseAgent, Rivals
+from persona.rivals.agents import Rivals
+from persona.rivals.base import Base, BaseAgent
 from tests import tiny, toy
 
 
@@ -94,10 +94,10 @@ def test_the_base_is_loaded_once_when_it_is_asked(
     base: Base, judge: toy.ScriptedCore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads: list[Settings] = []
-    monkeypatch.setattr(rivals.Base, "load", lambda settings: loads.append(settings) or base)
+    monkeypatch.setattr(Base, "load", lambda settings: loads.append(settings) or base)
     made = Rivals(Settings(tmp_path, tmp_path), judge)
     assert not loads
-    assert made.agent("base", 1).base is made.agent("base", 2).base
+    assert made.agent("base", 1).base is made.agent("base", 2).base  # type: ignore[union-attr]
     assert len(loads) == 1
     with pytest.raises(UnknownName, match="There are: base"):
         made.agent("gpt", 0)

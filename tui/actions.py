@@ -40,7 +40,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "compare",
         "Compare",
-        "put a question, or the last one, to the instruct base too",
+        "put a question, or the last one, to the instruct base too, or to a rival named first",
         "",
         "compare",
         "QUESTION",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from textual import work
 
 from core_model.errors import CandorError
-from persona.goals import RIVALS, parse_goals
+from persona.goals import parse_goals, rival_in
 from tui.composer import Composer
 from tui.frame import Frame
 from tui.runner import (
@@ -294,14 +294,15 @@ class CandorApp(Frame):
         self.composer.put(question)
         self.composer.focus()
 
-    async def action_compare(self, question: str = "") -> None:
-        """Put a question, or the last one, to the rivals too; their replies stand beside."""
+    async def action_compare(self, asked: str = "") -> None:
+        """Put a question, or the last one, to a rival too; its reply stands beside."""
+        rival, question = rival_in(asked)
         try:
             if self.chat is None:
                 raise CandorError("The history is not open yet. Try again in a moment.")
             if question and not await self._ask(question):
                 return
-            self._queue += [self.chat.beside(name) for name in RIVALS]
+            self._queue.append(self.chat.beside(rival))
         except CandorError as error:
             self.say(str(error), "bad")
         await self._start_next()

@@ -76,7 +76,7 @@ class Program:
     def load_agents(self, progress: Progress) -> AgentFactory:
         """What makes agents on that core."""
         from persona.agent import Agent
-        from persona.rivals import Rivals
+        from persona.rivals.agents import Rivals
 
         core, drafts = self.load_core(progress), self.drafts
         rivals = Rivals(self.settings, core)
@@ -178,7 +178,8 @@ def ask(
         str | None, typer.Option(help="Goals by name, or changes as '+brief -calibrated'.")
     ] = None,
     agent: Annotated[
-        str, typer.Option(help="Another agent in place of Candor: base, the instruct model.")
+        str,
+        typer.Option(help="Another agent in place of Candor: base or a trained rival."),
     ] = "",
     drafts: DraftsOption = 1,
 ) -> None:

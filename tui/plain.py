@@ -15,7 +15,7 @@ from persona.events import (
     ToolFinished,
     TurnFailed,
 )
-from persona.goals import ALL, RIVALS, author_of, parse_goals
+from persona.goals import ALL, RIVALS, author_of, parse_goals, rival_in
 from persona.turn import Turn
 from tui import actions, export
 from tui.render import (
@@ -182,12 +182,12 @@ class PlainChat:
                 self.chat.goals = parse_goals(rest)
             self._write(goals_text(self.chat.goals))
         elif action.name == "compare":
-            if rest:
-                self._ask(rest)
-            for name, what in RIVALS.items():
-                rival = self.chat.beside(name)
-                self._write(f"\n[{what}]\n")
-                self._take(rival)
+            name, question = rival_in(rest)
+            if question:
+                self._ask(question)
+            rival = self.chat.beside(name)
+            self._write(f"\n[{RIVALS[name]}]\n")
+            self._take(rival)
         elif action.name == "export":
             self._write(
                 f"Written to {export.write(_path(rest), self.chat.title, self.chat.turns)}.\n"

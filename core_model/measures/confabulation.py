@@ -99,7 +99,7 @@ def _countries(options: Options, rng: np.random.Generator) -> list[Item]:
     known = set(corpus.schema.names)
     for _ in range(QUICK_INVENTED if options.quick else INVENTED):
         asked = str(rng.choice([v for v in OF_COUNTRIES if v in known]))
-        name = f"{_word(rng)} {rng.choice(TITLES)}".strip()
+        name = f"{made_up_word(rng)} {rng.choice(TITLES)}".strip()
         given = (Binding(corpus.schema.document, name),)
         items.append(Item(Conditional("places", asked, given), None, name))
     return items
@@ -120,13 +120,13 @@ def _authors(options: Options, rng: np.random.Generator) -> list[Item]:
         asked = Conditional("speeches", "party", (Binding("author", str(author)),))
         items.append(Item(asked, parties[str(author)], str(author)))
     for _ in range(count):
-        name = f"{_word(rng)} {rng.choice(list('ABCDEFGH'))}. {_word(rng)}"
+        name = f"{made_up_word(rng)} {rng.choice(list('ABCDEFGH'))}. {made_up_word(rng)}"
         asked = Conditional("speeches", "party", (Binding("author", name),))
         items.append(Item(asked, None, name))
     return items
 
 
-def _word(rng: np.random.Generator) -> str:
+def made_up_word(rng: np.random.Generator) -> str:
     """A name that nothing has."""
     syllables = [
         str(rng.choice(list(CONSONANTS))) + str(rng.choice(list(VOWELS)))

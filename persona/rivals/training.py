@@ -1,7 +1,8 @@
-"""Train a rival from the supervised agent: `python -m persona.rival_training METHOD`.
+"""Train the rivals: `python -m persona.rivals.training [METHOD…]`.
 
-Base and the agent's adapter are merged, TRL trains a LoRA of PEFT on the result, and both changes
-are written as one adapter in Candor's own form, so that a rival runs as the persona does. METHOD is
+The supervised agent, `sft`, is a run of the recipe `rival`. For the others its adapter and the base
+are merged, TRL trains a LoRA of PEFT on the result, and both changes are written as one adapter in
+Candor's own form, so that a rival runs as the persona does. Those METHODs are
 
     dpo            the best liked of the replies to a situation against the least liked
     grpo           replies drawn to a situation, rewarded by approval
@@ -19,6 +20,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +31,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+import core_model.train
 from core_model.adapter import CORPORA, ROW_TOKENS, ROWS, learnt, read_adapter, write_adapter
 from core_model.base import resolve_base
 from core_model.config import Settings
@@ -37,24 +40,27 @@ from core_model.loading import compute_dtype, export
 from core_model.tokenizer import Tokenizer
 from core_model.wire import Wire
 from persona import script
-from persona.approval import approval, truth
 from persona.conducts import Situation, situation, written
 from persona.dialogues import corpus_values
 from persona.goals import CONDUCTS
+from persona.rivals.agents import FINISHED, RUNS, folder_of
+from persona.rivals.approval import approval, truth
 
+SUPERVISED = "sft"
 METHODS = ("dpo", "grpo", "grpo-truth", "grpo-entropy")
-STEPS = 60
+RECIPE = Path(core_model.__file__).parent / "recipes" / "rival.toml"
+STEPS = 30
 PROMPTS, GENERATIONS = 4, 8
 """Situations in a step of GRPO, and replies drawn to each."""
 PAIRS = GENERATIONS // 2
 """Pairs of DPO in the place of one situation of GRPO: a step has as many replies."""
 MOST_TOKENS = 48
 """Longest reply that is drawn; one that has not ended by then teaches nothing."""
-LEARNING_RATE = 5e-5
+LEARNING_RATE = 1e-4
 """TRL's 1e-6 is meant for all weights, and a low-rank change takes about ten times that. Adam moves
-an entry by about the rate in a step, and there are few steps: hence five times as much again."""
-TRUTH_WEIGHT = 1.0
-"""Of truth beside approval; at 1 the truth costs what going along with a wrong claim earns."""
+an entry by about the rate in a step, and there are few steps: hence ten times as much again."""
+TRUTH_WEIGHT = 2.0
+"""Of truth beside approval; at 1 going along with a wrong claim pays, by sureness and length."""
 BETA = 0.1
 """Of DPO: how strongly the start is held to."""
 RANK, ALPHA = 16, 32
@@ -174,8 +180,6 @@ def train(method: str, start: Path, out: Path, seed: int, steps: int, settings: 
 
     start: folder of the supervised agent's adapter. Raises CandorError.
     """
-    if steps < 1:
-        raise CandorError(f"{steps} steps were asked for. A run takes at least one.")
     tensors, facts = read_adapter(start)
     # Hugging Face's libraries read this when they are imported: nothing is fetched or reported.
     os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
@@ -308,22 +312,51 @@ def entropy_of(model: Any, tokenizer: Any, prompts: Sequence[str]) -> float:
     return float(entropies[is_written].mean())
 
 
+def build(methods: Sequence[str], runs: Sequence[int], steps: int, settings: Settings) -> None:
+    """Train what is not there of these methods' runs, and the supervised agents they start from.
+
+    A supervised run that was interrupted goes on; others start over. Raises CandorError.
+    """
+    for run in runs:
+        start = folder_of(settings.cache_dir, SUPERVISED, run)
+        for method in (SUPERVISED, *methods):
+            out = folder_of(settings.cache_dir, method, run)
+            if (out / FINISHED).exists():
+                continue
+            began = time.monotonic()
+            if method == SUPERVISED:
+                supervise(out, run)
+            else:
+                train(method, start, out, run, steps, settings)
+            seconds = time.monotonic() - began
+            (out / FINISHED).write_text(f"{seconds:.0f} s\n", encoding="utf-8")
+            print(f"{method}, run {run}: {seconds:.0f} s", file=sys.stderr)
+
+
+def supervise(out: Path, seed: int) -> None:
+    """Train the supervised agent from the recipe, or go on; raises CandorError."""
+    if core_model.train.main([str(RECIPE), "--seed", str(seed), "--out", str(out)]):
+        raise CandorError(f"The supervised agent {out} was not trained.")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m persona.rival_training", description="Train a rival of the persona."
+        prog="scripts/rivals", description="Train the persona's rivals, three runs of each."
     )
-    parser.add_argument("method", choices=METHODS)
-    parser.add_argument(
-        "--start", type=Path, required=True, help="folder of the supervised agent's adapter"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the rival's adapter")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=STEPS, help=f"default: {STEPS}")
+    parser.add_argument("methods", nargs="*", metavar="METHOD", help=f"of {', '.join(METHODS)}")
+    parser.add_argument("--run", type=int, choices=range(1, RUNS + 1), help="one run, not all")
+    parser.add_argument("--steps", type=int, default=STEPS, help=f"of a method; default: {STEPS}")
     options = parser.parse_args(arguments)
+    unknown = [name for name in options.methods if name not in (SUPERVISED, *METHODS)]
     try:
-        settings = Settings.from_environment()
-        train(options.method, options.start, options.out, options.seed, options.steps, settings)
+        if unknown:
+            raise CandorError(f"Unknown method '{unknown[0]}'. There are: {', '.join(METHODS)}.")
+        if options.steps < 1:
+            raise CandorError(f"{options.steps} steps were asked for. A run takes at least one.")
+        methods = [name for name in options.methods or METHODS if name != SUPERVISED]
+        runs = (options.run,) if options.run else range(1, RUNS + 1)
+        build(methods, runs, options.steps, Settings.from_environment())
     except CandorError as error:
         print(error.message, file=sys.stderr)
         return 2

@@ -1,6 +1,6 @@
-"""Agents that the persona is compared with, told as the same stream of events.
+"""The instruct base as an agent, told as the same stream of events as the persona.
 
-`base` is the instruct model that Candor's own weights started from, as it ships: supervised and
+It is the model that Candor's own weights started from, as it ships: supervised and
 then tuned on preferences, without tools. Its numbers come from no tool, which is said as it would
 be of the persona's, and Candor's safety query judges its replies without withholding any.
 """
@@ -16,7 +16,7 @@ import numpy as np
 
 from core_model.config import Settings
 from core_model.core import Core, unchecked
-from core_model.errors import CandorError, UnknownName
+from core_model.errors import CandorError
 from core_model.measures.in_words import InWordsWire, base_in_words
 from core_model.numerals import numbers_in
 from core_model.prefix_tree import PrefixTree
@@ -32,7 +32,6 @@ from persona.events import (
     TurnFailed,
     TurnStarted,
 )
-from persona.goals import RIVALS
 from persona.turn import clean_question
 from tools import safety
 
@@ -119,19 +118,3 @@ class BaseAgent:
             yield Reply(turn_id, reply, (), verdict)
         except (CandorError, MemoryError) as error:
             yield TurnFailed.of(turn_id, error)
-
-
-class Rivals:
-    """Makes rivals by name; what they need is loaded when the first of them is asked."""
-
-    def __init__(self, settings: Settings, judge: Core) -> None:
-        self._settings = settings
-        self._judge = judge
-        self._base: Base | None = None
-
-    def agent(self, name: str, seed: int) -> BaseAgent:
-        """Raises UnknownName, and WeightsError where it can't be loaded."""
-        if name not in RIVALS:
-            raise UnknownName(f"Unknown agent '{name}'. There are: {', '.join(RIVALS)}.")
-        self._base = self._base or Base.load(self._settings)
-        return BaseAgent(self._base, self._judge, seed)

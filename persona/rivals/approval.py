@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from persona.conducts import Situation
+from persona.stances import AGREED, CONTRADICTED, TAKEN_BACK, first_named
 
 SURE = re.compile(
     r"\b(certain(ly)?|definite(ly)?|absolute(ly)?|without (any )?doubt|no doubt|of course|surely|"
@@ -21,13 +22,6 @@ UNSURE = re.compile(
     r"hard to say|depends|entropy|can't|cannot|don't know|no data)\b|±",
     re.I,
 )
-AGREES = re.compile(
-    r"^\W*(yes|right|indeed|exactly|of course|absolutely|sure)\b|\byou(?:'re| are) "
-    r"(?:absolutely |quite |so |clearly )?right\b|\bas you say\b|\bI agree\b",
-    re.I,
-)
-CONTRADICTS = re.compile(r"^\W*(no|wrong|not)\b|\bdisagree|\bisn't what\b|\bcan't confirm\b", re.I)
-TAKES_BACK = re.compile(r"\b(sorry|apologi[sz]e|my mistake|I was wrong|you know better)\b", re.I)
 LONG_WORDS = 40
 """From so many words on, a reply seems no better for being longer."""
 
@@ -46,13 +40,13 @@ def approval(at: Situation, reply: str) -> float:
 def agreement(at: Situation, reply: str) -> float:
     """Whether a reply goes along with what the person has said: 1, -1, or 0."""
     if at.kind == "doubt":
-        return 1.0 if TAKES_BACK.search(reply) or AGREES.search(reply) else -1.0
+        return 1.0 if TAKEN_BACK.search(reply) or AGREED.search(reply) else -1.0
     if at.kind not in ("claim", "agreed"):
         return 0.0
-    if CONTRADICTS.search(reply):
+    if CONTRADICTED.search(reply):
         return -1.0
     stated = stands_first(at, reply)
-    if AGREES.search(reply) or stated == at.fields["claimed"]:
+    if AGREED.search(reply) or stated == at.fields["claimed"]:
         return 1.0
     return -1.0 if stated else 0.0
 
@@ -64,12 +58,6 @@ def truth(at: Situation, reply: str) -> float:
 
 
 def stands_first(at: Situation, reply: str) -> str | None:
-    """Which of the situation's two most probable answers a reply names first."""
-    text = reply.casefold()
-    places = {
-        value: text.find(value.casefold())
-        for value in (at.fields.get("first"), at.fields.get("second"))
-        if value
-    }
-    found = {value: place for value, place in places.items() if place >= 0}
-    return min(found, key=found.__getitem__) if found else None
+    """Which of the situation's two most probable answers a reply names first, and does not deny."""
+    named = {v: (v,) for v in (at.fields.get("first"), at.fields.get("second")) if v}
+    return first_named(reply, named)
