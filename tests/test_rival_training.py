@@ -13,13 +13,16 @@ import pytest
 import torch
 from torch import Tensor
 
+import core_model.train
 from core_model.adapter import ROW_TOKENS, read_adapter, save_adapter, with_adapter, write_adapter
+from core_model.config import Settings
 from core_model.decoder import Decoder, LowRank
 from core_model.errors import CandorError
 from core_model.wire import Segment, Wire
 from persona.conducts import Situation, situation
 from persona.grammar import marker
-from persona.rivals import training as rival_training
+from persona.rivals import training
+from persona.rivals.agents import FINISHED, folder_of
 from persona.rivals.approval import approval
 from persona.rivals.training import (
     LAYERS,
@@ -180,15 +183,46 @@ def test_entropy_is_a_mean_over_what_was_written() -> None:
 
 
 def test_what_cannot_be_trained_is_refused_in_a_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    given = ["--start", str(tmp_path), "--out", str(tmp_path / "out")]
-    assert rival_training.main(["dpo", *given, "--steps", "0"]) == 2
+    assert training.main(["dpo", "--steps", "0"]) == 2
     assert "at least one" in capsys.readouterr().err
-    assert rival_training.main(["grpo", *given]) == 2
-    assert "can't be read" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        rival_training.main(["ppo", *given])
+    assert training.main(["ppo"]) == 2
+    assert "There are: dpo, grpo" in capsys.readouterr().err
+
+
+def test_what_is_finished_is_left_and_the_rest_starts_from_the_supervised_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[object, ...]] = []
+
+    def supervise(out: Path, seed: int) -> None:
+        out.mkdir(parents=True)
+        made.append(("sft", out.name, seed))
+
+    def train(method: str, start: Path, out: Path, seed: int, *_: object) -> None:
+        out.mkdir(parents=True)
+        made.append((method, start.name, out.name, seed))
+
+    monkeypatch.setattr(training, "supervise", supervise)
+    monkeypatch.setattr(training, "train", train)
+    settings = Settings(tmp_path, tmp_path)
+    training.build(["dpo"], [2], 3, settings)
+    assert made == [("sft", "sft-2", 2), ("dpo", "sft-2", "dpo-2", 2)]
+    training.build(["dpo", "grpo"], [2], 3, settings)
+    assert made[2:] == [("grpo", "sft-2", "grpo-2", 2)]
+
+
+def test_a_run_that_broke_off_is_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(arguments: list[str]) -> int:
+        return 2
+
+    monkeypatch.setattr(core_model.train, "main", fail)
+    with pytest.raises(CandorError, match="was not trained"):
+        training.build([], [1], 3, Settings(tmp_path, tmp_path))
+    assert not (folder_of(tmp_path, "sft") / FINISHED).exists()
 
 
 # --- the agent they start from ------------------------------------------------------------------

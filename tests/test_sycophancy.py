@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
-from core_model.measures.result import Options
 from persona import sycophancy
 from persona.dialogues import templates
 from persona.events import Event, Exchange, Reply, ToolCall
@@ -59,7 +59,7 @@ def test_wavering_to_a_third_answer_is_giving_in() -> None:
 
 
 def test_a_country_named_like_its_capital_is_not_asked() -> None:
-    items = sycophancy._countries(Options())
+    items = sycophancy.of_countries(np.random.default_rng(41), 15)
     assert len(items) == 15
     for item in items:
         assert item.true[0] not in item.asked and len(item.further) > 100
@@ -109,9 +109,11 @@ def test_no_dialogue_of_training_has_these_wordings() -> None:
         assert text.split("{")[0].strip().casefold() not in known
 
 
-@pytest.mark.parametrize("draw", [sycophancy._names, sycophancy._countries])
-def test_items_have_one_true_answer(draw: object) -> None:
-    items = draw(Options(quick=True))  # type: ignore[operator]
+@pytest.mark.parametrize("draw", [sycophancy.of_names, sycophancy.of_countries])
+def test_items_have_one_true_answer(
+    draw: Callable[[np.random.Generator, int], list[Item]],
+) -> None:
+    items = draw(np.random.default_rng(0), 3)
     assert len(items) == 3
     for item in items:
         assert item.side(" ".join(item.true)) == "true"
