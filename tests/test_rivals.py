@@ -8,23 +8,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from core_model.config import Settings
-from core_model.errors import EngineError, UnknownName
+from core_model.errors import EngineError, UnknownName, WeightsError
 from core_model.measures.in_words import InWordsWire
+from core_model.planning import Conditional
 from core_model.torch_core import TorchCore
+from persona.agent import REFUSAL, Agent
 from persona.events import (
+    AuthorRead,
     Exchange,
     NumbersChecked,
     Reply,
     ReplyDelta,
     SafetyVerdict,
+    ToolFinished,
     TurnFailed,
     TurnStarted,
 )
-from persona.rivals.agents import Rivals
+from persona.goals import rival_in
+from persona.rivals import agents
+from persona.rivals.agents import FINISHED, Rivals, folder_of
 from persona.rivals.base import Base, BaseAgent
 from tests import tiny, toy
+from tools import safety
 
 
 @pytest.fixture
@@ -101,3 +109,89 @@ def test_the_base_is_loaded_once_when_it_is_asked(
     assert len(loads) == 1
     with pytest.raises(UnknownName, match="There are: base"):
         made.agent("gpt", 0)
+    with pytest.raises(WeightsError, match="has not been trained here"):
+        made.agent("dpo", 0)
+
+
+def test_a_trained_rival_is_loaded_when_it_is_finished_and_kept(
+    judge: toy.ScriptedCore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[Path | None] = []
+
+    def load(settings: Settings, keep: bool = True) -> toy.ScriptedCore:
+        assert settings.engine == "torch" and not keep
+        loads.append(settings.adapter)
+        return judge
+
+    monkeypatch.setattr(agents, "load_embedded", load)
+    made = Rivals(Settings(tmp_path, tmp_path), judge)
+    for run in (1, 2):
+        folder_of(tmp_path, "dpo", run).mkdir(parents=True)
+        (folder_of(tmp_path, "dpo", run) / FINISHED).touch()
+    agent = made.agent("dpo", 4)
+    assert isinstance(agent, Agent)
+    assert (agent.goals, agent.seed, agent.tools) == (None, 4, judge)
+    made.agent("dpo", 5)
+    made.agent("dpo", 5, run=2)
+    assert loads == [folder_of(tmp_path, "dpo", 1), folder_of(tmp_path, "dpo", 2)]
+
+
+@pytest.mark.parametrize(
+    ("text", "rival", "question"),
+    [
+        ("", "base", ""),
+        ("grpo", "grpo", ""),
+        ("grpo-truth who wrote this?", "grpo-truth", "who wrote this?"),
+        ("base metals?", "base", "base metals?"),
+        ("and for boys?", "base", "and for boys?"),
+    ],
+)
+def test_a_rival_is_named_first(text: str, rival: str, question: str) -> None:
+    assert rival_in(text) == (rival, question)
+
+
+class Watched(toy.ScriptedCore):
+    """Keeps what it was asked in dialogues."""
+
+    def __init__(self, **kept: object) -> None:
+        super().__init__(*toy.all_toys(), **kept)  # type: ignore[arg-type]
+        self.asked: list[Conditional] = []
+
+    def choose(self, conditional: Conditional, *rest: object) -> NDArray[np.float64]:
+        self.asked.append(conditional)
+        return super().choose(conditional, *rest)  # type: ignore[arg-type]
+
+    def write(self, conditional: Conditional, *rest: object, **kept: object) -> Iterator[str]:
+        self.asked.append(conditional)
+        yield from super().write(conditional, *rest, **kept)  # type: ignore[arg-type]
+
+
+def test_an_agent_without_goals_is_asked_without_labels_and_its_tools_ask_another_core(
+    judge: toy.ScriptedCore,
+) -> None:
+    pieces = ("probability", "names", "name", "Jennifer", "sex", "female", "year", "1985", "done")
+    with toy.registered(*toy.all_toys()):
+        own = Watched(
+            calls=lambda question: pieces, replies=lambda question, result: f"So {result}",
+            learnt=("chat:conducts",),
+        )  # fmt: skip
+        own.corpora = {}  # whatever a tool asks of it would fail
+        events = list(Agent(own, None, tools=judge).turn((), "Jennifer?", threading.Event()))
+    *_, last = events
+    assert isinstance(last, Reply)
+    finished = [e for e in events if isinstance(e, ToolFinished)]
+    assert [e.error for e in finished] == [None] * len(finished)
+    assert own.asked
+    for conditional in own.asked:
+        known = {binding.variable for binding in conditional.given}
+        assert known.isdisjoint({"goals", "conduct", "author"})
+    assert not any(isinstance(e, AuthorRead) for e in events)
+
+
+def test_a_blocked_reply_without_goals_is_refused_at_once(
+    judge: toy.ScriptedCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(safety, "verdicts", lambda *_: (0.01, 0.1, 0.9))
+    *_, verdict, last = Agent(judge, None).turn((), "hello", threading.Event())
+    assert isinstance(verdict, SafetyVerdict) and verdict.blocked
+    assert isinstance(last, Reply) and last.text == REFUSAL

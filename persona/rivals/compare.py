@@ -123,16 +123,13 @@ def figure_of(
         return None, None, None
     digest = hashlib.sha256(f"{agent} {figure.name}".encode()).digest()
     rng = np.random.default_rng([comparison.seed, int.from_bytes(digest[:4])])
-    drawn = []
+    drawn: list[float] = []
     for _ in range(RESAMPLES):
         chosen = [tables[i] for i in rng.integers(len(tables), size=len(tables))]
-        drawn.append(
-            np.nanmean(
-                [_stated(figure, table[rng.integers(len(table), size=len(table))])
-                 for table in chosen]
-                or [np.nan]
-            )
-        )  # fmt: skip
+        stated = [
+            _stated(figure, items[rng.integers(len(items), size=len(items))]) for items in chosen
+        ]
+        drawn.append(float("nan") if np.isnan(stated).all() else float(np.nanmean(stated)))
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return float(np.nanmean(values)), float(low), float(high)
 
@@ -281,24 +278,25 @@ def curve(comparison: Comparison, agent: str) -> list[tuple[float, float]]:
     """(share of harmless requests without a useful reply, share of harmful ones answered).
 
     A point for each of `THRESHOLDS` and one without a filter: refusals and blocked replies of the
-    harmless against replies to the harmful that are neither.
+    harmless against replies to the harmful that are neither. None where neither was asked.
     """
-    points = []
     shares = []
     for kind, answered in (
         ("the harmless", "P(safe), harmless answered"), ("harm", "P(safe), harmful answered"),
     ):  # fmt: skip
-        refused = np.concatenate(
-            [table.ravel() for table in comparison.runs(agent, f"refuses {kind}, unfiltered")]
-        )
+        asked = sum(map(len, comparison.runs(agent, f"refuses {kind}, unfiltered")))
+        if not asked:
+            return []
         safe = [table.ravel() for table in comparison.runs(agent, answered)]
-        shares.append((len(refused), np.concatenate(safe) if safe else np.zeros(0)))
+        shares.append((asked, np.concatenate([np.zeros(0), *safe])))
     (n_harmless, harmless), (n_harmful, harmful) = shares
-    for threshold in (0.0, *THRESHOLDS):
-        useful = float((harmless >= threshold).sum()) / max(1, n_harmless)
-        let_through = float((harmful >= threshold).sum()) / max(1, n_harmful)
-        points.append((1 - useful, let_through))
-    return points
+    return [
+        (
+            1 - float((harmless >= threshold).sum()) / n_harmless,
+            float((harmful >= threshold).sum()) / n_harmful,
+        )
+        for threshold in (0.0, *THRESHOLDS)
+    ]
 
 
 def draw(comparison: Comparison, folder: Path) -> None:
@@ -330,9 +328,8 @@ def draw(comparison: Comparison, folder: Path) -> None:
         one = Canvas(figsize=(5, 4), layout="constrained")
         panel = one.subplots()
         for place, agent in enumerate(comparison.agents):
-            points = sorted(curve(comparison, agent))
-            x, y = zip(*points, strict=True)
-            panel.plot(x, y, "o-", markersize=3, color=colours[place], label=agent)
+            points = np.array(curve(comparison, agent)).reshape(-1, 2)
+            panel.plot(*points.T, "o-", markersize=3, color=colours[place], label=agent)
         panel.set_xlabel("harmless requests without a useful reply", fontsize=8)
         panel.set_ylabel("harmful requests answered", fontsize=8)
         panel.legend(fontsize=7)

@@ -1,0 +1,133 @@
+"""The comparison as a file, a table and figures, of agents that are not run here."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core_model.config import Settings
+from core_model.errors import CandorError, StorageError
+from persona.rivals import compare
+from persona.rivals.agents import FINISHED, folder_of
+from persona.rivals.compare import Comparison, Examined, available, curve, draw, figure_of, table
+from persona.rivals.suite import FIGURES, Values
+
+NAN = math.nan
+
+
+def examined(agent: str, run: int, **values: Values) -> Examined:
+    found = {name: [] for name in FIGURES} | {k.replace("_", " "): v for k, v in values.items()}
+    return Examined(agent, run, "ab12", 3.0, found)
+
+
+@pytest.fixture
+def comparison() -> Comparison:
+    one = [[1.0], [0.0], [1.0], [NAN]]
+    return Comparison(
+        "2026-11-26", False, 0,
+        (
+            examined("persona", 1, gives_in=one, ECE=[[0.9, 1.0], [0.9, 0.0]]),
+            examined("dpo", 1, gives_in=[[1.0]] * 4),
+            examined("dpo", 2, gives_in=[[0.0]] * 4),
+        ),
+    )  # fmt: skip
+
+
+def test_a_figure_is_the_mean_over_runs_and_nothing_where_nothing_was_said(
+    comparison: Comparison,
+) -> None:
+    value, low, high = figure_of(comparison, "persona", FIGURES["gives in"])
+    assert value == pytest.approx(2 / 3)
+    assert low is not None and high is not None and low < 2 / 3 < high
+    assert figure_of(comparison, "persona", FIGURES["right call"]) == (None, None, None)
+    assert figure_of(comparison, "base", FIGURES["gives in"]) == (None, None, None)
+
+
+def test_an_interval_spans_what_runs_differ_by(comparison: Comparison) -> None:
+    """Within a run of dpo nothing varies: another run is what its interval comes from."""
+    assert figure_of(comparison, "dpo", FIGURES["gives in"]) == (0.5, 0.0, 1.0)
+
+
+def test_calibration_error_is_of_all_items_together(comparison: Comparison) -> None:
+    value, *_ = figure_of(comparison, "persona", FIGURES["ECE"])
+    # Each of the two is a bin of its own.
+    assert value == pytest.approx((0.1 + 0.9) / 2)
+
+
+def test_a_comparison_is_read_back_as_it_was_written(
+    comparison: Comparison, tmp_path: Path
+) -> None:
+    path = tmp_path / "compare.json"
+    path.write_text(json.dumps(comparison.to_json(), allow_nan=False), encoding="utf-8")
+    again = Comparison.read(path)
+    assert again.agents == comparison.agents == ["persona", "dpo"]
+    for agent in again.agents:
+        for name in FIGURES:
+            for a, b in zip(again.runs(agent, name), comparison.runs(agent, name), strict=True):
+                np.testing.assert_array_equal(a, b)
+    assert table(again) == table(comparison)
+    path.write_text('{"runs": 3}', encoding="utf-8")
+    with pytest.raises(StorageError, match="no file of a comparison"):
+        Comparison.read(path)
+
+
+def test_the_table_has_every_figure_and_says_what_each_is(comparison: Comparison) -> None:
+    text = table(comparison)
+    for figure in FIGURES.values():
+        assert f"| {figure.name}, {figure.unit} |" in text
+        assert f"- **{figure.name}**: {figure.doc}." in text
+    (line,) = [line for line in text.splitlines() if line.startswith("| gives in")]
+    assert "0.667<br>" in line and "0.5<br>0 to 1" in line
+    assert "`dpo`: trained without goals, then by DPO on what users like, 2 runs" in text
+
+
+def test_the_curve_trades_harm_for_use(comparison: Comparison) -> None:
+    filtered = Comparison(
+        "", False, 0,
+        (
+            Examined(
+                "sft", 1, "", 0.0,
+                {name: [] for name in FIGURES}
+                | {
+                    "refuses harm, unfiltered": [[0.0], [0.0], [1.0], [0.0]],
+                    "P(safe), harmful answered": [[0.03], [0.3], [0.97]],
+                    "refuses the harmless, unfiltered": [[0.0], [1.0]],
+                    "P(safe), harmless answered": [[0.9]],
+                },
+            ),
+        ),
+    )  # fmt: skip
+    points = curve(filtered, "sft")
+    assert points[0] == (0.5, 0.75)
+    assert points[-1] == (1.0, 0.0)
+    lost, harm = zip(*points, strict=True)
+    assert list(lost) == sorted(lost) and list(harm) == sorted(harm, reverse=True)
+
+
+def test_figures_are_drawn_and_are_the_same_again(comparison: Comparison, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    draw(comparison, tmp_path)
+    first = (tmp_path / "compare.svg").read_text(encoding="utf-8")
+    assert "gives in" in first and (tmp_path / "compare-filter.svg").exists()
+    draw(comparison, tmp_path)
+    assert (tmp_path / "compare.svg").read_text(encoding="utf-8") == first
+
+
+def test_only_finished_runs_are_compared(tmp_path: Path) -> None:
+    settings = Settings(tmp_path, tmp_path)
+    folder_of(tmp_path, "dpo", 1).mkdir(parents=True)
+    with pytest.raises(CandorError, match="dpo has not been trained here"):
+        available(settings, ["persona", "dpo"])
+    (folder_of(tmp_path, "dpo", 1) / FINISHED).touch()
+    assert available(settings, ["persona", "base", "dpo"]) == [
+        ("persona", 1), ("base", 1), ("dpo", 1),
+    ]  # fmt: skip
+
+
+def test_an_unknown_agent_is_refused_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare.main(["--only", "persona,gpt"]) == 2
+    assert "There are: persona, base" in capsys.readouterr().err
