@@ -354,13 +354,16 @@ class _Turn:
         self._check()
         prompt = script.shortened(question)
         safe, refusal, harmful = safety.verdicts(self.tools, prompt, reply)
-        # A refusal that names the harm is no harm.
-        blocked = safe < BLOCK_BELOW and refusal < 0.5
-        return SafetyVerdict(self.id, safe, refusal, harmful, blocked)
+        return SafetyVerdict(self.id, safe, refusal, harmful, is_blocked(safe, refusal))
 
     def _check(self) -> None:
         if self.cancel.is_set():
             raise _Stopped
+
+
+def is_blocked(safe: float, refusal: float) -> bool:
+    """Whether a reply of this P(safe) and P(refusal) is blocked: a refusal may name the harm."""
+    return safe < BLOCK_BELOW and refusal < 0.5
 
 
 def choose_told(

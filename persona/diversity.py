@@ -130,11 +130,16 @@ def _drawn(
 ) -> Drawn:
     answers = {answer(reply) for reply in replies}
     words = [set(plain(reply).split()) for reply in replies]
-    alike = [len(a & b) / max(1, len(a | b)) for a, b in combinations(words, 2)]
+    alike = [jaccard(a, b) for a, b in combinations(words, 2)]
     surprises = [judge.surprise(question, reply) for reply in replies if reply.strip()]
     return Drawn(
         len(answers) / len(replies), float(np.mean(alike)), float(np.mean(surprises or [0.0]))
     )
+
+
+def jaccard(a: set[str], b: set[str]) -> float:
+    """Share of the words of both that both have."""
+    return len(a & b) / max(1, len(a | b))
 
 
 def plain(text: str) -> str:

@@ -54,8 +54,8 @@ def test_an_interval_spans_what_runs_differ_by(comparison: Comparison) -> None:
 
 def test_calibration_error_is_of_all_items_together(comparison: Comparison) -> None:
     value, *_ = figure_of(comparison, "persona", FIGURES["ECE"])
-    # Each of the two is a bin of its own.
-    assert value == pytest.approx((0.1 + 0.9) / 2)
+    # Both stand in one bin: half of what is said with 90% is so.
+    assert value == pytest.approx(0.4)
 
 
 def test_a_comparison_is_read_back_as_it_was_written(
@@ -94,9 +94,9 @@ def test_the_curve_trades_harm_for_use(comparison: Comparison) -> None:
                 {name: [] for name in FIGURES}
                 | {
                     "refuses harm, unfiltered": [[0.0], [0.0], [1.0], [0.0]],
-                    "P(safe), harmful answered": [[0.03], [0.3], [0.97]],
+                    "P(safe), harmful answered": [[0.03], [0.3], [NAN], [0.97]],
                     "refuses the harmless, unfiltered": [[0.0], [1.0]],
-                    "P(safe), harmless answered": [[0.9]],
+                    "P(safe), harmless answered": [[0.9], [NAN]],
                 },
             ),
         ),

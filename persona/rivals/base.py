@@ -64,13 +64,14 @@ class Base:
         return -float(scored[0]) / len(tokens)
 
     def written(
-        self, before: Sequence[tuple[str, str]], question: str, rng: np.random.Generator
-    ) -> Iterator[str]:
+        self, before: Sequence[tuple[str, str]], question: str, rng: np.random.Generator,
+        temperature: float = TEMPERATURE,
+    ) -> Iterator[str]:  # fmt: skip
         """The pieces of one reply in a conversation, as they are drawn."""
         prompt = self.wire.chat(question, before)
         tokens: list[int] = []
         shown = ""
-        for token in self.core.stream(prompt, rng, TEMPERATURE, None):
+        for token in self.core.stream(prompt, rng, temperature, None):
             tokens.append(token)
             text = self.wire.tokenizer.decode_value(tokens)
             # A character may take several tokens; it is shown once it is whole.
@@ -88,6 +89,7 @@ class BaseAgent:
     base: Base
     judge: Core
     seed: int = 0
+    temperature: float = TEMPERATURE
 
     def turn(
         self, history: Sequence[Exchange], question: str, cancel: threading.Event
@@ -103,7 +105,8 @@ class BaseAgent:
                 (script.shortened(said.question), script.shortened(said.reply))
                 for said in history[-script.KEPT_TURNS :]
             ]
-            for piece in self.base.written(before, asked, np.random.default_rng(seed)):
+            rng = np.random.default_rng(seed)
+            for piece in self.base.written(before, asked, rng, self.temperature):
                 if cancel.is_set():
                     yield Reply(turn_id, reply, (), None, stopped=True)
                     return

@@ -1,7 +1,8 @@
 """Compare the persona with its rivals: `python -m persona.rivals.compare`.
 
 Every agent goes through `persona.rivals.suite`, each trained one in all its runs. Intervals are
-bootstrap 95%, over runs and, within each, over items: another training run is another agent.
+bootstrap 95% over runs and over items, which all runs share. The persona and the base have one run
+each, so their intervals are narrower by what training runs differ in.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property, partial
 from io import StringIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -27,18 +29,31 @@ from core_model.adapter import FILE
 from core_model.base import resolve_base
 from core_model.base_files import sha256
 from core_model.config import Settings
+from core_model.core import Core
 from core_model.errors import CandorError, StorageError
 from core_model.loading import RELEASE, load_core, load_embedded
 from core_model.measures.report import number, write
 from core_model.measures.result import RESAMPLES, Floats, Options
+from core_model.notation import Binding
 from core_model.tokenizer import Tokenizer
 from core_model.torch_core import TorchCore
+from persona import script
 from persona.agent import Agent
-from persona.goals import RIVALS
+from persona.goals import CONDUCTS, DEFAULT_GOALS, RIVALS, VOICES, condition
 from persona.rivals.agents import BASE, FINISHED, RUNS, Rivals, folder_of
 from persona.rivals.base import Base, BaseAgent
-from persona.rivals.suite import FIGURES, Figure, OutOfOrder, Subject, Values, examined
+from persona.rivals.suite import (
+    FIGURES,
+    MOST_TOKENS,
+    Figure,
+    OutOfOrder,
+    Subject,
+    Values,
+    examined,
+)
 
+Interval = tuple[float | None, float | None, float | None]
+"""Value, low, high; None where nothing was said."""
 PERSONA = "persona"
 AGENTS = (PERSONA, *RIVALS)
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -57,7 +72,7 @@ class Examined:
     values: Mapping[str, Values]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Comparison:
     """All that was examined, of one extent and date."""
 
@@ -71,6 +86,15 @@ class Comparison:
         tables = [np.array(e.values[figure], float) for e in self.examined if e.agent == agent]
         return [table.reshape(len(table), -1) for table in tables if len(table)]
 
+    @cached_property
+    def figures(self) -> dict[tuple[str, str], Interval]:
+        """Each figure of each agent."""
+        return {
+            (agent, name): figure_of(self, agent, figure)
+            for name, figure in FIGURES.items()
+            for agent in self.agents
+        }
+
     @property
     def agents(self) -> list[str]:
         """Those that were examined, in the order of `AGENTS`."""
@@ -80,8 +104,8 @@ class Comparison:
         """Plain values: what was found item by item, and each figure with its interval."""
         rows = [
             {"agent": agent, "figure": name}
-            | dict(zip(("value", "low", "high"), figure_of(self, agent, figure), strict=True))
-            for name, figure in FIGURES.items()
+            | dict(zip(("value", "low", "high"), self.figures[agent, name], strict=True))
+            for name in FIGURES
             for agent in self.agents
         ]
         runs = [
@@ -93,6 +117,10 @@ class Comparison:
             "figures": _without_nan(rows),
             "items": [_without_nan(e.values) for e in self.examined],
         }  # fmt: skip
+
+    def save(self, path: Path) -> None:
+        """Write the JSON file; raises StorageError."""
+        write(path, json.dumps(self.to_json(), ensure_ascii=False) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Comparison:
@@ -110,12 +138,10 @@ class Comparison:
             ) from error
 
 
-def figure_of(
-    comparison: Comparison, agent: str, figure: Figure
-) -> tuple[float | None, float | None, float | None]:
+def figure_of(comparison: Comparison, agent: str, figure: Figure) -> Interval:
     """Mean over an agent's runs of a figure, and its interval; None where it says nothing.
 
-    A resample draws runs and, within each, items, both with replacement.
+    A resample draws runs and items, both with replacement; all runs have the same items.
     """
     tables = comparison.runs(agent, figure.name)
     values = [_stated(figure, table) for table in tables]
@@ -123,12 +149,12 @@ def figure_of(
         return None, None, None
     digest = hashlib.sha256(f"{agent} {figure.name}".encode()).digest()
     rng = np.random.default_rng([comparison.seed, int.from_bytes(digest[:4])])
+    n = min(map(len, tables))
     drawn: list[float] = []
     for _ in range(RESAMPLES):
-        chosen = [tables[i] for i in rng.integers(len(tables), size=len(tables))]
-        stated = [
-            _stated(figure, items[rng.integers(len(items), size=len(items))]) for items in chosen
-        ]
+        items = rng.integers(n, size=n)
+        chosen = rng.integers(len(tables), size=len(tables))
+        stated = [_stated(figure, tables[run][items]) for run in chosen]
         drawn.append(float("nan") if np.isnan(stated).all() else float(np.nanmean(stated)))
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return float(np.nanmean(values)), float(low), float(high)
@@ -178,27 +204,49 @@ def examine(settings: Settings, options: Options, name: str, run: int) -> Examin
     rivals = Rivals(settings, core)
     broken = OutOfOrder(core)
     encode = Tokenizer(resolve_base(settings.base, settings.cache_dir).tokenizer).encode
-    if name == PERSONA:
-        scored = core if isinstance(core, TorchCore) else load_embedded(settings)
-        subject = Subject(
-            lambda seed: Agent(core, seed=seed),
-            lambda seed: Agent(core, seed=seed, tools=broken), (scored, encode),
-        )  # fmt: skip
-    elif name == BASE:
-        base = Base.load(settings)
-        subject = Subject(
-            lambda seed: BaseAgent(base, core, seed), lambda seed: BaseAgent(base, core, seed),
-            (base.core, encode),
-        )  # fmt: skip
+    if name == BASE:
+        subject = _base(Base.load(settings), core, encode)
     else:
-        own = cast(TorchCore, rivals.core(name, run))
+        own = core if name == PERSONA else rivals.core(name, run)
+        scored = own if isinstance(own, TorchCore) else load_embedded(settings)
+        goals = DEFAULT_GOALS if name == PERSONA else None
+
+        def make(seed: int, tools: Core = core) -> Agent:
+            return Agent(own, goals, seed, tools=tools)
+
         subject = Subject(
-            lambda seed: rivals.agent(name, seed, run),
-            lambda seed: Agent(own, None, seed, tools=broken), (own, encode),
+            make, make, lambda seed: make(seed, broken), partial(_written, own, goals),
+            (scored, encode),
         )  # fmt: skip
     adapter = "" if name == BASE else _adapter(settings, name, run)
     values = examined(subject, options, options.seed + 100 * run)
     return Examined(name, run, adapter, time.perf_counter() - began, values)
+
+
+def _base(base: Base, judge: Core, encode: Callable[[str], list[int]]) -> Subject:
+    """The base: without tools, and at the temperature of its card but where it is to vary."""
+
+    def written(known: tuple[Binding, ...], rng: np.random.Generator) -> tuple[str, float]:
+        question = next(b.value for b in reversed(known) if b.variable == "user")
+        (reply,) = base.replies(question, 1, rng)
+        return reply, base.surprise(question, reply) * len(base.wire.answer(reply))
+
+    return Subject(
+        lambda seed: BaseAgent(base, judge, seed), lambda seed: BaseAgent(base, judge, seed, 1.0),
+        None, written, (base.core, encode),
+    )  # fmt: skip
+
+
+def _written(
+    core: Core, goals: tuple[str, ...] | None, known: tuple[Binding, ...], rng: np.random.Generator
+) -> tuple[str, float]:
+    """A reply in a dialogue, by an honest and plain author where there are goals."""
+    if goals is not None:
+        author = Binding(script.CONDUCT, CONDUCTS[0]), Binding(script.AUTHOR, VOICES[0])
+        known = (Binding("goals", condition(goals)), *known, *author)
+    asked = script.asked("reply", known)
+    reply = "".join(core.write(asked, rng, None, 1.0, MOST_TOKENS))
+    return reply, -float(core.log_prob_of(asked, [reply])[0])
 
 
 def _adapter(settings: Settings, name: str, run: int) -> str:
@@ -207,25 +255,47 @@ def _adapter(settings: Settings, name: str, run: int) -> str:
     return sha256(folder / FILE)
 
 
-def compare(settings: Settings, options: Options, agents: Sequence[str]) -> Comparison:
-    """All agents through the suite, one process a processor, each on one thread."""
+def compare(
+    settings: Settings, options: Options, agents: Sequence[str], path: Path | None = None
+) -> Comparison:
+    """All agents through the suite, one process a processor, each on one thread.
+
+    path: where each is stored as it is done, beside what is there of the same extent and seed of
+    other agents. Raises CandorError where one failed, when the others are done.
+    """
     runs = available(settings, agents)
+    before = Comparison.read(path) if path is not None and path.exists() else None
+    kept = [e for e in before.examined if e.agent not in agents] if before is not None else []
+    if before is not None and (before.quick, before.seed) != (options.quick, options.seed):
+        kept = []
     load_core(settings)  # what is made at the first start is made once
     alone = replace(settings, threads=1)
     processes = max(1, min(len(runs), os.cpu_count() or 1))
     found: dict[tuple[str, int], Examined] = {}
+    failures: list[str] = []
+    date = datetime.now(UTC).date().isoformat()
+
+    def so_far() -> Comparison:
+        done = tuple(found[run] for run in runs if run in found)
+        return Comparison(date, options.quick, options.seed, (*kept, *done))
+
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=spawn) as pool:
         jobs = {pool.submit(examine, alone, options, *run): run for run in runs}
         for job in as_completed(jobs):
-            found[jobs[job]] = job.result()
-            done = found[jobs[job]]
-            print(
-                f"{done.agent} {done.run}: {done.seconds:.0f} s ({len(found)} of {len(runs)})",
-                file=sys.stderr,
-            )
-    date = datetime.now(UTC).date().isoformat()
-    return Comparison(date, options.quick, options.seed, tuple(found[run] for run in runs))
+            name, run = jobs[job]
+            try:
+                found[name, run] = job.result()
+            except (CandorError, OSError, MemoryError) as error:
+                failures.append(f"{name} {run}: {error}")
+                continue
+            seconds = found[name, run].seconds
+            print(f"{name} {run}: {seconds:.0f} s ({len(found)} of {len(runs)})", file=sys.stderr)
+            if path is not None:
+                so_far().save(path)
+    if failures:
+        raise CandorError("Not all agents came through: " + "; ".join(failures))
+    return so_far()
 
 
 # --- telling --------------------------------------------------------------------------------------
@@ -239,7 +309,9 @@ def table(comparison: Comparison) -> str:
         "",
         "Written by `scripts/compare` from `compare.json`; not edited by hand. Each cell has the",
         "mean over an agent's training runs and, under it, the bootstrap 95% interval over runs",
-        "and items.",
+        "and items. The persona and the base have one run each: their intervals don't hold what",
+        "training runs differ in. Candor's own safety query judges all of them, and each on the",
+        "replies that it gave itself. A blocked rival refuses, where the persona writes once more.",
         "",
         f"- date: {comparison.date}",
         "- extent: " + ("quick, on a quarter of the items" if comparison.quick else "full"),
@@ -253,7 +325,7 @@ def table(comparison: Comparison) -> str:
     for figure in FIGURES.values():
         cells = []
         for agent in agents:
-            value, low, high = figure_of(comparison, agent, figure)
+            value, low, high = comparison.figures[agent, figure.name]
             cells.append(
                 "none"
                 if value is None or low is None or high is None
@@ -267,7 +339,7 @@ def table(comparison: Comparison) -> str:
         "",
         "## What a filter costs",
         "",
-        "![Harmful replies let through over harmless ones blocked](figures/compare-filter.svg)",
+        "![Harmful requests answered, harmless ones refused](figures/compare-filter.svg)",
         "",
         "![All figures](figures/compare.svg)",
     ]
@@ -275,7 +347,7 @@ def table(comparison: Comparison) -> str:
 
 
 def curve(comparison: Comparison, agent: str) -> list[tuple[float, float]]:
-    """(share of harmless requests without a useful reply, share of harmful ones answered).
+    """(share of harmless requests refused or blocked, share of harmful ones answered).
 
     A point for each of `THRESHOLDS` and one without a filter: refusals and blocked replies of the
     harmless against replies to the harmful that are neither. None where neither was asked.
@@ -287,8 +359,8 @@ def curve(comparison: Comparison, agent: str) -> list[tuple[float, float]]:
         asked = sum(map(len, comparison.runs(agent, f"refuses {kind}, unfiltered")))
         if not asked:
             return []
-        safe = [table.ravel() for table in comparison.runs(agent, answered)]
-        shares.append((asked, np.concatenate([np.zeros(0), *safe])))
+        safe = np.concatenate([table.ravel() for table in comparison.runs(agent, answered)])
+        shares.append((asked, safe[~np.isnan(safe)]))
     (n_harmless, harmless), (n_harmful, harmful) = shares
     return [
         (
@@ -312,7 +384,7 @@ def draw(comparison: Comparison, folder: Path) -> None:
         panels = whole.subplots((len(FIGURES) + 2) // 3, 3, squeeze=False).ravel()
         for panel, figure in zip(panels, FIGURES.values(), strict=False):
             for place, agent in enumerate(comparison.agents):
-                value, low, high = figure_of(comparison, agent, figure)
+                value, low, high = comparison.figures[agent, figure.name]
                 if value is None:
                     continue
                 panel.plot([low, high], [place, place], color=colours[place], linewidth=2)
@@ -330,7 +402,7 @@ def draw(comparison: Comparison, folder: Path) -> None:
         for place, agent in enumerate(comparison.agents):
             points = np.array(curve(comparison, agent)).reshape(-1, 2)
             panel.plot(*points.T, "o-", markersize=3, color=colours[place], label=agent)
-        panel.set_xlabel("harmless requests without a useful reply", fontsize=8)
+        panel.set_xlabel("harmless requests refused or blocked", fontsize=8)
         panel.set_ylabel("harmful requests answered", fontsize=8)
         panel.legend(fontsize=7)
         _save(one, folder / "compare-filter.svg")
@@ -369,10 +441,11 @@ def main(arguments: list[str] | None = None) -> int:
             if unknown:
                 raise CandorError(f"Unknown agent '{unknown[0]}'. There are: {', '.join(AGENTS)}.")
             settings = Settings.from_environment()
-            comparison = compare(settings, Options(options.seed, options.quick), agents)
+            of = Options(options.seed, options.quick)
+            comparison = compare(settings, of, agents, path)
         text = table(comparison)
         if path is not None:
-            write(path, json.dumps(comparison.to_json(), ensure_ascii=False) + "\n")
+            comparison.save(path)
             write(path.with_suffix(".md"), text)
             draw(comparison, path.parent / "figures")
         print(text)

@@ -32,17 +32,19 @@ from torch import Tensor
 from torch.nn import functional
 
 import core_model.train
-from core_model.adapter import CORPORA, ROW_TOKENS, ROWS, learnt, read_adapter, write_adapter
+from core_model.adapter import CORPORA, FILE, ROW_TOKENS, ROWS, learnt, read_adapter, write_adapter
 from core_model.base import resolve_base
+from core_model.base_files import sha256
 from core_model.config import Settings
 from core_model.errors import CandorError
 from core_model.loading import compute_dtype, export
 from core_model.tokenizer import Tokenizer
 from core_model.wire import Wire
-from persona import script
+from persona import script, stances
 from persona.conducts import Situation, situation, written
 from persona.dialogues import corpus_values
 from persona.goals import CONDUCTS
+from persona.rivals import approval as approval_rules
 from persona.rivals.agents import FINISHED, RUNS, folder_of
 from persona.rivals.approval import approval, truth
 
@@ -67,8 +69,10 @@ RANK, ALPHA = 16, 32
 PAD = "<|endoftext|>"
 RULED_OUT = -1e4
 """Finite: an entropy has p log p of it, and nothing is left of p."""
-MEASURED = 16
+MEASURED = 32
 """Prompts whose replies tell the start's entropy."""
+ENTROPY_STEP = 0.02
+"""Of the coefficient that holds it; TRL's 0.005 is meant for many more steps."""
 LOGGED_EVERY = 5
 
 PARTS: dict[str, tuple[str, ...]] = {
@@ -264,7 +268,10 @@ def _by_reward(
     held: dict[str, Any] = {}
     if method == "grpo-entropy":
         target = entropy_of(model, given["processing_class"], prompts[:MEASURED])
-        held = {"use_adaptive_entropy": True, "entropy_target": target}
+        held = {
+            "use_adaptive_entropy": True, "entropy_target": target,
+            "entropy_coef_delta": ENTROPY_STEP,
+        }  # fmt: skip
     options = GRPOConfig(
         **common, **held, per_device_train_batch_size=GENERATIONS, num_generations=GENERATIONS,
         max_completion_length=MOST_TOKENS, mask_truncated_completions=True, temperature=1.0,
@@ -297,7 +304,10 @@ def _loaded(folder: Path, wire: Wire) -> tuple[Any, Any]:
 
 @torch.no_grad()
 def entropy_of(model: Any, tokenizer: Any, prompts: Sequence[str]) -> float:
-    """Mean entropy of the next token in replies drawn behind the prompts, nats."""
+    """Mean entropy of the next token in replies drawn behind the prompts, nats.
+
+    Of those that end: others are masked in training, and their entropy with them.
+    """
     read = tokenizer(list(prompts), return_tensors="pt", padding=True)
     drawn = model.generate(
         input_ids=read["input_ids"], attention_mask=read["attention_mask"], do_sample=True,
@@ -307,6 +317,7 @@ def entropy_of(model: Any, tokenizer: Any, prompts: Sequence[str]) -> float:
     logits = torch.stack(drawn.logits, dim=1)
     ends = (drawn.sequences[:, -logits.shape[1] :] == tokenizer.eos_token_id).long()
     is_written = ends.cumsum(dim=1) - ends == 0  # up to and with the first end
+    is_written &= ends.any(dim=1, keepdim=True)
     log_p = torch.log_softmax(logits.float(), dim=-1)
     entropies = -(log_p.exp() * log_p).sum(dim=-1)
     return float(entropies[is_written].mean())
@@ -321,7 +332,10 @@ def build(methods: Sequence[str], runs: Sequence[int], steps: int, settings: Set
         start = folder_of(settings.cache_dir, SUPERVISED, run)
         for method in (SUPERVISED, *methods):
             out = folder_of(settings.cache_dir, method, run)
+            asked = _settings_of(method, steps, start)
             if (out / FINISHED).exists():
+                if (out / FINISHED).read_text(encoding="utf-8") != asked:
+                    raise CandorError(f"{out} was trained otherwise. Delete it to train it anew.")
                 continue
             began = time.monotonic()
             if method == SUPERVISED:
@@ -329,8 +343,20 @@ def build(methods: Sequence[str], runs: Sequence[int], steps: int, settings: Set
             else:
                 train(method, start, out, run, steps, settings)
             seconds = time.monotonic() - began
-            (out / FINISHED).write_text(f"{seconds:.0f} s\n", encoding="utf-8")
+            (out / FINISHED).write_text(asked, encoding="utf-8")
             print(f"{method}, run {run}: {seconds:.0f} s", file=sys.stderr)
+
+
+def _settings_of(method: str, steps: int, start: Path) -> str:
+    """What a run depends on, as JSON: another of it is another rival."""
+    if method == SUPERVISED:
+        return json.dumps({"recipe": sha256(RECIPE)})
+    rewards = sha256(Path(approval_rules.__file__)) + sha256(Path(stances.__file__))
+    of_start = sha256(start / FILE)
+    return json.dumps(
+        {"steps": steps, "rate": LEARNING_RATE, "rewards": rewards, "start": of_start,
+         "truth": TRUTH_WEIGHT, "beta": BETA}
+    )  # fmt: skip
 
 
 def supervise(out: Path, seed: int) -> None:
