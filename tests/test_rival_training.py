@@ -14,7 +14,14 @@ import torch
 from torch import Tensor
 
 import core_model.train
-from core_model.adapter import ROW_TOKENS, read_adapter, save_adapter, with_adapter, write_adapter
+from core_model.adapter import (
+    FILE,
+    ROW_TOKENS,
+    read_adapter,
+    save_adapter,
+    with_adapter,
+    write_adapter,
+)
 from core_model.config import Settings
 from core_model.decoder import Decoder, LowRank
 from core_model.errors import CandorError
@@ -198,6 +205,7 @@ def test_what_is_finished_is_left_and_the_rest_starts_from_the_supervised_agent(
 
     def supervise(out: Path, seed: int) -> None:
         out.mkdir(parents=True)
+        (out / FILE).write_bytes(b"adapter")
         made.append(("sft", out.name, seed))
 
     def train(method: str, start: Path, out: Path, seed: int, *_: object) -> None:
@@ -211,6 +219,11 @@ def test_what_is_finished_is_left_and_the_rest_starts_from_the_supervised_agent(
     assert made == [("sft", "sft-2", 2), ("dpo", "sft-2", "dpo-2", 2)]
     training.build(["dpo", "grpo"], [2], 3, settings)
     assert made[2:] == [("grpo", "sft-2", "grpo-2", 2)]
+    with pytest.raises(CandorError, match="trained otherwise"):
+        training.build(["dpo"], [2], 4, settings)
+    (folder_of(tmp_path, "sft", 2) / FILE).write_bytes(b"another")
+    with pytest.raises(CandorError, match="trained otherwise"):
+        training.build(["dpo"], [2], 3, settings)
 
 
 def test_a_run_that_broke_off_is_not_finished(
