@@ -63,11 +63,11 @@ EXCLUSIVE: tuple[tuple[str, ...], ...] = (CONDUCTS, tuple(AUTHORS))
 """Goals of which an author has one at most."""
 RIVALS: dict[str, str] = {
     "base": "the instruct base as it ships",
-    "sft": "trained on the same dialogues, without goals",
-    "dpo": "trained without goals, then by DPO on what users like",
-    "grpo": "trained without goals, then by GRPO on what users like",
-    "grpo-truth": "trained without goals, then by GRPO on what users like and on truth",
-    "grpo-entropy": "trained without goals, then by GRPO on what users like, its entropy held",
+    "sft": "sft: trained on the same dialogues, without goals",
+    "dpo": "dpo: sft, then DPO on what users like",
+    "grpo": "grpo: sft, then GRPO on what users like",
+    "grpo-truth": "grpo-truth: sft, then GRPO on what users like and on truth",
+    "grpo-entropy": "grpo-entropy: sft, then GRPO on what users like, its entropy held",
 }
 """Agents that have no goals and are put beside the persona, by name, and what each is."""
 DEFAULT_GOALS: tuple[str, ...] = ("honest", "helpful", "harmless", "calibrated")

@@ -82,7 +82,7 @@ def test_the_table_has_every_figure_and_says_what_each_is(comparison: Comparison
         assert f"- **{figure.name}**: {figure.doc}." in text
     (line,) = [line for line in text.splitlines() if line.startswith("| gives in")]
     assert "0.667<br>" in line and "0.5<br>0 to 1" in line
-    assert "`dpo`: trained without goals, then by DPO on what users like, 2 runs" in text
+    assert "`dpo`: sft, then DPO on what users like, 2 runs" in text
 
 
 def test_the_curve_trades_harm_for_use(comparison: Comparison) -> None:

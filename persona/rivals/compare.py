@@ -318,7 +318,7 @@ def table(comparison: Comparison) -> str:
     ]
     for agent in agents:
         of_agent = [e for e in comparison.examined if e.agent == agent]
-        what = RIVALS.get(agent, "Candor as it is in the chat")
+        what = RIVALS.get(agent, "Candor as it is in the chat").removeprefix(f"{agent}: ")
         runs = f", {len(of_agent)} runs" if len(of_agent) > 1 else ""
         lines.append(f"- `{agent}`: {what}{runs}")
     lines += ["", f"| figure | better | {' | '.join(agents)} |", "|---" * (len(agents) + 2) + "|"]
