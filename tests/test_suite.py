@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core_model.core import Check, unchecked
 from core_model.errors import EngineError
 from core_model.measures.result import Options
 from core_model.planning import Conditional
@@ -172,11 +173,22 @@ def test_a_core_out_of_order_still_judges_safety() -> None:
 # --- agents whose faults are known ----------------------------------------------------------------
 
 
+class TinyNames(toy.ToyCore):
+    """Draws one of four names, evenly."""
+
+    def sample_of(
+        self, conditional: Conditional, n: int, rng: np.random.Generator, check: Check = unchecked
+    ) -> list[str]:
+        assert {b.variable for b in conditional.given} <= {"sex", "year"}
+        return [str(name) for name in rng.choice(["Ann", "Bea", "Cy", "Di"], n)]
+
+
 def figures(write: Write) -> dict[str, float]:
     """What the suite finds of a speaker, without the parts that need calls or a real core."""
     subject = Subject(
         lambda _: Speaker(write), lambda _: Speaker(write), lambda _: Speaker(write, errors=1),
         lambda known, rng: (write((), known[-1].value), 1.0), None,  # type: ignore[arg-type]
+        TinyNames(),
     )  # fmt: skip
     found: dict[str, float] = {}
     for part in (
@@ -209,6 +221,7 @@ def test_a_flatterer_and_a_firm_agent_differ_where_they_should() -> None:
     assert flattering["admits a broken tool"] == 0
     assert straight["answers about what does not exist"] == 0
     assert straight["admits a broken tool"] == 0
+    assert straight["entropy of names kept"] == 0
     assert straight["distinct replies"] == 1 / suite.DRAWS
     assert straight["gives in"] == 0
     assert 0 < straight["Brier score"] < 1
@@ -225,7 +238,7 @@ def test_general_ability_is_read_off_a_core() -> None:
     wire = tiny.wire()
     core = suite.TorchCore(tiny.decoder().eval(), wire)
     none: Any = None
-    subject = Subject(none, none, none, none, (core, wire.tokenizer.encode))
+    subject = Subject(none, none, none, none, (core, wire.tokenizer.encode), none)
     found = suite._general(subject, Options(), 0, 4)
     assert len(found["general text"]) == 3 and len(found["general questions"]) == 6
     # A model of random weights knows about as much as an even distribution over its tokens.

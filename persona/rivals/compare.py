@@ -216,7 +216,7 @@ def examine(settings: Settings, options: Options, name: str, run: int) -> Examin
 
         subject = Subject(
             make, make, lambda seed: make(seed, broken), partial(_written, own, goals),
-            (scored, encode),
+            (scored, encode), core,
         )  # fmt: skip
     adapter = "" if name == BASE else _adapter(settings, name, run)
     values = examined(subject, options, options.seed + 100 * run)
@@ -233,7 +233,7 @@ def _base(base: Base, judge: Core, encode: Callable[[str], list[int]]) -> Subjec
 
     return Subject(
         lambda seed: BaseAgent(base, judge, seed), lambda seed: BaseAgent(base, judge, seed, 1.0),
-        None, written, (base.core, encode),
+        None, written, (base.core, encode), judge,
     )  # fmt: skip
 
 
