@@ -244,6 +244,11 @@ def _faults(url: str) -> Iterator[None]:
         raise EngineError(
             f"The server {url} can't be reached. Start it, or start Candor without CANDOR_ENGINE."
         ) from error
+    except openai.APIResponseValidationError as error:
+        raise _rubbish(url) from error
+    except openai.APIError as error:  # what a server says in the middle of a stream
+        said = (error.message.strip().splitlines() or [""])[0][:200]
+        raise EngineError(f"The server {url} failed: {said}") from error
     except httpx2.TimeoutException as error:
         raise EngineError(f"The server {url} fell silent in mid-reply. Ask again.") from error
     except httpx2.HTTPError as error:

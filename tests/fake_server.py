@@ -19,7 +19,16 @@ import torch
 from tests import tiny
 
 Fault = Literal[
-    "busy", "refuses", "rubbish", "half", "hangs", "no logprobs", "words", "other tokens", "empty"
+    "busy",
+    "refuses",
+    "rubbish",
+    "half",
+    "hangs",
+    "no logprobs",
+    "words",
+    "other tokens",
+    "empty",
+    "dies",
 ]
 
 
@@ -138,6 +147,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
+        if self.server.fault == "dies":
+            self._event({"error": {"message": "the engine died\nfor good"}})
+            return
         rng = np.random.default_rng(body["seed"])
         rows = [list(body["prompt"]) for _ in range(body["n"])]
         going = list(range(body["n"]))
