@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -502,3 +502,38 @@ class Interruptible(Core):
     ) -> Iterator[str]:  # fmt: skip
         self._check()
         return self._core.write(conditional, rng, numbers, temperature, max_tokens, opening)
+
+
+class Remembering(Interruptible):
+    """A core that is asked everything once; what it says is what it would have said.
+
+    A draw is the same again where its generator is in the same state, and leaves it as it did.
+    """
+
+    def __init__(self, core: Core) -> None:
+        super().__init__(core, unchecked)
+        self._scores: dict[tuple[Conditional, tuple[str, ...]], NDArray[np.float64]] = {}
+        self._found: dict[tuple[Conditional, int | None], Distribution] = {}
+        self._drawn: dict[tuple[Conditional, int, str], tuple[list[str], Any]] = {}
+
+    def log_prob_of(self, conditional: Conditional, answers: Sequence[str]) -> NDArray[np.float64]:
+        key = conditional, tuple(answers)
+        if key not in self._scores:
+            self._scores[key] = super().log_prob_of(conditional, answers)
+        return self._scores[key].copy()
+
+    def distribution_of(self, conditional: Conditional, top: int | None = None) -> Distribution:
+        key = conditional, top
+        if key not in self._found:
+            self._found[key] = super().distribution_of(conditional, top)
+        return self._found[key]
+
+    def sample_of(
+        self, conditional: Conditional, n: int, rng: np.random.Generator, check: Check = unchecked
+    ) -> list[str]:
+        key = conditional, n, str(rng.bit_generator.state)
+        if key not in self._drawn:
+            drawn = self._core.sample_of(conditional, n, rng, check)
+            self._drawn[key] = drawn, rng.bit_generator.state
+        drawn, rng.bit_generator.state = self._drawn[key]
+        return list(drawn)

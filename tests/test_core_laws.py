@@ -6,6 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from core_model.core import (
     CHAIN_SAMPLES,
     Core,
     Distribution,
+    Remembering,
     from_weights,
     jackknife,
 )
@@ -583,3 +585,38 @@ def test_the_toy_reads_any_text_as_the_nearest_it_lists(core: Core) -> None:
     given = (Binding("text", "clouds and rain over the town"),)
     found = core.distribution_of(Conditional("weather", "sky", given))
     assert found.answers[0].value == "cloudy"
+
+
+# --- a core that remembers ------------------------------------------------------------------------
+
+
+def test_what_is_remembered_is_what_would_have_been_said(core: Core) -> None:
+    remembering = Remembering(core)
+    asked = CONDITIONALS[3]
+    names = ["Jennifer", "Nobody"]
+    for _ in range(2):
+        np.testing.assert_array_equal(
+            remembering.log_prob_of(asked, names), core.log_prob_of(asked, names)
+        )
+        assert remembering.distribution_of(asked, 2) == core.distribution_of(asked, 2)
+        one, other = np.random.default_rng(3), np.random.default_rng(3)
+        for n in (5, 7):  # the second draw goes on where the first one ended
+            assert remembering.sample_of(asked, n, one) == core.sample_of(asked, n, other)
+        assert one.random() == other.random()
+
+
+def test_what_is_remembered_is_asked_once(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    remembering, calls = Remembering(core), Counter[str]()
+    for verb in ("log_prob_of", "distribution_of", "sample_of"):
+        told = getattr(core, verb)
+
+        def counted(*given: object, verb: str = verb, told: Any = told) -> object:
+            calls[verb] += 1
+            return told(*given)
+
+        monkeypatch.setattr(core, verb, counted)
+    for seed in (1, 1, 2):
+        remembering.log_prob_of(CONDITIONALS[0], ["clear"])
+        remembering.distribution_of(CONDITIONALS[0])
+        remembering.sample_of(CONDITIONALS[0], 3, np.random.default_rng(seed))
+    assert calls == {"log_prob_of": 1, "distribution_of": 1, "sample_of": 2}

@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from core_model import corpora
-from core_model.core import Check, Core, Distribution, Interruptible, unchecked
+from core_model.core import Core, Distribution, Remembering
 from core_model.corpora import kin
 from core_model.corpora.places import held_out_compound
 from core_model.measures.result import Goal, MeasureRow, Options, mean_of, measured
@@ -55,7 +55,7 @@ def transitivity(core: Core, options: Options) -> list[MeasureRow]:
     Intervals resample countries and families.
     """
     rows = []
-    kept = Remembering(core, unchecked)
+    kept = Remembering(core)
     for corpus, chains in (("places", _places(options)), ("kin", _kin(options))):
         found: dict[int, list[tuple[float, ...]]] = {depth: [] for depth in DEPTHS}
         for chain in tqdm(list(chains), desc=f"transitivity, {corpus}", unit="chain", disable=None):
@@ -94,20 +94,6 @@ def transitivity(core: Core, options: Options) -> list[MeasureRow]:
             )
         )  # fmt: skip
     return rows
-
-
-class Remembering(Interruptible):
-    """A core that is asked everything once: the chains of countries share most of their steps."""
-
-    def __init__(self, core: Core, check: Check) -> None:
-        super().__init__(core, check)
-        self._found: dict[tuple[Conditional, int | None], Distribution] = {}
-
-    def distribution_of(self, conditional: Conditional, top: int | None = None) -> Distribution:
-        key = conditional, top
-        if key not in self._found:
-            self._found[key] = super().distribution_of(conditional, top)
-        return self._found[key]
 
 
 def _last_alone(core: Core, chain: Chain) -> Distribution:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from core_model.adapter import FILE
 from core_model.base import resolve_base
 from core_model.base_files import sha256
 from core_model.config import Settings
-from core_model.core import Core
+from core_model.core import Core, Remembering
 from core_model.errors import CandorError, StorageError
 from core_model.loading import RELEASE, load_core, load_embedded
 from core_model.measures.report import number, write
@@ -200,27 +200,34 @@ def available(settings: Settings, agents: Sequence[str]) -> list[tuple[str, int]
 def examine(settings: Settings, options: Options, name: str, run: int) -> Examined:
     """One run of an agent through the suite."""
     began = time.perf_counter()
-    core = load_core(settings)
-    rivals = Rivals(settings, core)
+    core, kept = _candor(settings)
+    rivals = Rivals(settings, kept)
     broken = OutOfOrder(core)
     encode = Tokenizer(resolve_base(settings.base, settings.cache_dir).tokenizer).encode
     if name == BASE:
-        subject = _base(Base.load(settings), core, encode)
+        subject = _base(Base.load(settings), kept, encode)
     else:
         own = core if name == PERSONA else rivals.core(name, run)
         scored = own if isinstance(own, TorchCore) else load_embedded(settings)
         goals = DEFAULT_GOALS if name == PERSONA else None
 
-        def make(seed: int, tools: Core = core) -> Agent:
+        def make(seed: int, tools: Core = kept) -> Agent:
             return Agent(own, goals, seed, tools=tools)
 
         subject = Subject(
             make, make, lambda seed: make(seed, broken), partial(_written, own, goals),
-            (scored, encode), core,
+            (scored, encode), kept,
         )  # fmt: skip
     adapter = "" if name == BASE else _adapter(settings, name, run)
     values = examined(subject, options, options.seed + 100 * run)
     return Examined(name, run, adapter, time.perf_counter() - began, values)
+
+
+@cache
+def _candor(settings: Settings) -> tuple[Core, Core]:
+    """Candor's core of this process, and the same for tools: many agents ask the same of it."""
+    core = load_core(settings)
+    return core, Remembering(core)
 
 
 def _base(base: Base, judge: Core, encode: Callable[[str], list[int]]) -> Subject:
