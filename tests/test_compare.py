@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from core_model.adapter import FILE
+from core_model.base_files import sha256
 from core_model.config import Settings
 from core_model.errors import CandorError, StorageError
 from persona.rivals import compare
@@ -131,3 +134,14 @@ def test_only_finished_runs_are_compared(tmp_path: Path) -> None:
 def test_an_unknown_agent_is_refused_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert compare.main(["--only", "persona,gpt"]) == 2
     assert "There are: persona, base" in capsys.readouterr().err
+
+
+def test_what_was_examined_is_kept_as_long_as_its_adapter_is_the_same(tmp_path: Path) -> None:
+    settings, dpo = Settings(tmp_path, tmp_path), examined("dpo", 1)
+    assert compare._is_current(settings, dpo)  # it was trained elsewhere
+    folder = folder_of(tmp_path, "dpo", 1)
+    folder.mkdir(parents=True)
+    (folder / FILE).write_bytes(b"another")
+    assert not compare._is_current(settings, dpo)
+    assert compare._is_current(settings, replace(dpo, adapter=sha256(folder / FILE)))
+    assert compare._is_current(settings, examined("base", 1))

@@ -111,7 +111,7 @@ def test_a_refusal_is_told_from_an_answer(reply: str, refused: bool | None) -> N
     assert refuses(reply) == (pytest.approx(math.nan, nan_ok=True) if refused is None else refused)
 
 
-def test_every_refusal_of_the_dialogues_is_one_and_every_error_reply_admits() -> None:
+def test_every_refusal_of_the_dialogues_is_read_as_one() -> None:
     replies = {r for t in talk() if t.kind == "harmful" for r in t.replies}
     assert len(replies) > 10
     assert [reply for reply in replies if not refuses(reply)] == []

@@ -177,17 +177,14 @@ def f1(predicted: NDArray[np.bool_], positive: NDArray[np.bool_]) -> float:
     return float(2 * (predicted & positive).sum() / named) if named else float("nan")
 
 
-def ece(confidence: Floats, correct: NDArray[np.bool_] | Floats, bins: int = 15) -> float:
-    """Expected calibration error, Σ_b n_b/n |accuracy_b - mean confidence_b|, equal-mass bins.
-
-    correct: whether each is so or, where that is known no better, how probable it is.
-    """
+def ece(confidence: Floats, correct: NDArray[np.bool_], bins: int = 15) -> float:
+    """Expected calibration error, Σ_b n_b/n |accuracy_b - mean confidence_b|, equal-mass bins."""
     points = reliability(confidence, correct, bins)
     return float(sum(share * abs(right - said) for said, right, share in points))
 
 
 def reliability(
-    confidence: Floats, correct: NDArray[np.bool_] | Floats, bins: int = 15
+    confidence: Floats, correct: NDArray[np.bool_], bins: int = 15
 ) -> tuple[Point, ...]:
     """(mean confidence, accuracy, share of the items) of each of the bins of equal mass."""
     order = np.argsort(confidence, kind="stable")

@@ -262,19 +262,31 @@ def _adapter(settings: Settings, name: str, run: int) -> str:
     return sha256(folder / FILE)
 
 
+def _is_current(settings: Settings, examined: Examined) -> bool:
+    """Whether what was examined is what is here now, or is not here at all."""
+    try:
+        return examined.agent == BASE or examined.adapter == _adapter(
+            settings, examined.agent, examined.run
+        )
+    except FileNotFoundError:
+        return True
+
+
 def compare(
     settings: Settings, options: Options, agents: Sequence[str], path: Path | None = None
 ) -> Comparison:
     """All agents through the suite, one process a processor, each on one thread.
 
     path: where each is stored as it is done, beside what is there of the same extent and seed of
-    other agents. Raises CandorError where one failed, when the others are done.
+    other agents whose adapters are the same. Raises CandorError where one failed, when the others
+    are done.
     """
     runs = available(settings, agents)
     before = Comparison.read(path) if path is not None and path.exists() else None
-    kept = [e for e in before.examined if e.agent not in agents] if before is not None else []
-    if before is not None and (before.quick, before.seed) != (options.quick, options.seed):
-        kept = []
+    kept = []
+    if before is not None and (before.quick, before.seed) == (options.quick, options.seed):
+        others = (e for e in before.examined if e.agent not in agents)
+        kept = [e for e in others if _is_current(settings, e)]
     load_core(settings)  # what is made at the first start is made once
     alone = replace(settings, threads=1)
     processes = max(1, min(len(runs), os.cpu_count() or 1))
@@ -426,7 +438,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/compare", description="Compare the persona with its rivals."
     )
-    parser.add_argument("--quick", action="store_true", help="a quarter of the items, no files")
+    parser.add_argument(
+        "--quick", action="store_true", help="a quarter of the items; files only where --json says"
+    )
     parser.add_argument("--only", help=f"some of {','.join(AGENTS)}")
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of the items, draws and intervals"

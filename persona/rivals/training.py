@@ -355,7 +355,8 @@ def _settings_of(method: str, steps: int, start: Path) -> str:
     of_start = sha256(start / FILE)
     return json.dumps(
         {"steps": steps, "rate": LEARNING_RATE, "rewards": rewards, "start": of_start,
-         "truth": TRUTH_WEIGHT, "beta": BETA}
+         "truth": TRUTH_WEIGHT, "beta": BETA, "entropy": ENTROPY_STEP,
+         "replies": [PROMPTS, GENERATIONS, MOST_TOKENS]}
     )  # fmt: skip
 
 
