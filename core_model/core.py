@@ -183,6 +183,10 @@ class Core(ABC):
         work.
         """
 
+    def warm_up(self) -> None:
+        """Begin, beside other work, what the first text written would wait for."""
+        return
+
     def log_prob(
         self, query: Draw, answers: Sequence[str], data: str | None = None,
         rng: np.random.Generator | None = None,

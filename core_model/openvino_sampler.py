@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import shutil
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ from core_model.wire import Wire
 if TYPE_CHECKING:
     from openvino import Model
     from openvino_genai import ContinuousBatchingPipeline
+    from openvino_genai.py_openvino_genai import GenerationHandle
 
 MODEL = "openvino_model.xml"
 CACHE_BLOCKS = 600
@@ -134,47 +136,78 @@ class OpenVinoSampler:
         self._folder = folder
         self._end = end
         self._requests = 0
+        self._stepping = threading.Lock()
+
+    def start(self) -> None:
+        """As `Sampler.start`."""
+        with _faults(), self._stepping:
+            _ = self._engine
 
     def draw(
         self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check = unchecked,
         limit: int = ANSWER_LIMIT,
     ) -> list[list[int]]:  # fmt: skip
         """As `Sampler.draw`; raises EngineError if the engine fails."""
-        try:
+        with _faults():
             return [row for lot in lots(n) for row in self._lot(prompt, lot, rng, check, limit)]
-        except RuntimeError as error:
-            raise EngineError(
-                f"The sampling engine failed ({_line(error)}). Ask again, or start with "
-                "CANDOR_ENGINE=torch."
-            ) from error
+
+    def stream(
+        self, prompt: Sequence[int], rng: np.random.Generator, temperature: float
+    ) -> Generator[int]:
+        """As `Sampler.stream`, at most `ANSWER_LIMIT` tokens; raises EngineError."""
+        with _faults(), self._request(prompt, 1, rng, ANSWER_LIMIT, temperature) as request:
+            while self._step(request) or request.can_read():
+                while request.can_read():
+                    for output in request.read().values():
+                        yield from output.generated_ids
 
     def _lot(
         self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check, limit: int
     ) -> list[list[int]]:
+        with self._request(prompt, n, rng, limit) as request:
+            check()
+            while self._step(request):
+                check()
+            rows: list[list[int]] = [list(output.generated_ids) for output in request.read_all()]
+        return [row[:-1] if row[-1:] == [self._end] else row for row in rows]
+
+    @contextlib.contextmanager
+    def _request(
+        self, prompt: Sequence[int], n: int, rng: np.random.Generator, limit: int,
+        temperature: float = 1.0,
+    ) -> Iterator[GenerationHandle]:  # fmt: skip
+        """n texts under way behind a prompt; dropped where they are left unfinished."""
         import openvino as ov
         import openvino_genai as genai
 
         config = genai.GenerationConfig()
-        config.do_sample = True
+        config.do_sample = temperature > 0
+        if temperature > 0:
+            config.temperature = temperature
         config.max_new_tokens = limit
         config.num_return_sequences = n
         config.set_eos_token_id(self._end)
         config.rng_seed = int(rng.integers(2**31))
-        self._requests += 1
         tokens = ov.Tensor(np.array([prompt], np.int64))
-        engine = self._engine
-        request = engine.add_request(self._requests, tokens, config)
+        with self._stepping:
+            self._requests += 1
+            request = self._engine.add_request(self._requests, tokens, config)
         try:
-            while engine.has_non_finished_requests():
-                check()
-                engine.step()
-        except BaseException:
-            request.cancel()
-            while engine.has_non_finished_requests():
-                engine.step()  # one step, in which the request is dropped
-            raise
-        rows: list[list[int]] = [list(output.generated_ids) for output in request.read_all()]
-        return [row[:-1] if row[-1:] == [self._end] else row for row in rows]
+            yield request
+        finally:
+            if _is_running(request):
+                request.cancel()
+                with self._stepping:
+                    if self._engine.has_non_finished_requests():
+                        self._engine.step()  # in which it is dropped
+
+    def _step(self, request: GenerationHandle) -> bool:
+        """Draw one more token of everything under way, unless the request is done; whether so."""
+        with self._stepping:  # another thread's texts may be among them
+            if not _is_running(request):
+                return False
+            self._engine.step()
+            return True
 
     @cached_property
     def _engine(self) -> ContinuousBatchingPipeline:
@@ -187,6 +220,24 @@ class OpenVinoSampler:
         engine = genai.ContinuousBatchingPipeline(self._folder, scheduler, "CPU")
         _give_back()
         return engine
+
+
+def _is_running(request: GenerationHandle) -> bool:
+    import openvino_genai as genai
+
+    return bool(request.get_status() == genai.GenerationStatus.RUNNING)
+
+
+@contextlib.contextmanager
+def _faults() -> Iterator[None]:
+    """What the engine raises, as one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise EngineError(
+            f"The sampling engine failed ({_line(error)}). Ask again, or start with "
+            "CANDOR_ENGINE=torch."
+        ) from error
 
 
 def _give_back() -> None:

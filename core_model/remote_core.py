@@ -142,7 +142,7 @@ class RemoteCore(WireCore):
     def stream(
         self, prompt: Sequence[int], rng: np.random.Generator, temperature: float,
         guard: NumberGuard | None,
-    ) -> Iterator[int]:  # fmt: skip
+    ) -> Generator[int]:  # fmt: skip
         """One request as long as the guard rules out the same tokens, which is most of a text."""
         read = list(prompt)
         while True:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from core_model.core import Check, unchecked
 from core_model.reader import Reader, draw
@@ -30,6 +31,19 @@ class Sampler(Protocol):
         """
         ...
 
+    def stream(
+        self, prompt: Sequence[int], rng: np.random.Generator, temperature: float
+    ) -> Generator[int]:
+        """The tokens of one text as they are drawn, with the end.
+
+        At temperature 0 each is the most probable one.
+        """
+        ...
+
+    def start(self) -> None:
+        """Make ready what the first text would wait for; raises EngineError."""
+        ...
+
 
 def lots(n: int) -> list[int]:
     """n texts in lots of at most AT_ONCE."""
@@ -49,6 +63,23 @@ class TorchSampler:
     ) -> list[list[int]]:  # fmt: skip
         """As `Sampler.draw`."""
         return [row for lot in lots(n) for row in self._lot(prompt, lot, rng, check, limit)]
+
+    def start(self) -> None:
+        """As `Sampler.start`: the decoder is there."""
+
+    @torch.inference_mode()
+    def stream(
+        self, prompt: Sequence[int], rng: np.random.Generator, temperature: float
+    ) -> Generator[int]:
+        """As `Sampler.stream`."""
+        read = self._reader.prompt(prompt)
+        cache, following = read.cache.repeated(1), read.following
+        while True:
+            token = draw_at(following, rng, temperature)
+            yield token
+            if token == self._end:
+                return
+            following = self._reader.advance(torch.tensor([[token]]), cache)[0]
 
     @torch.inference_mode()
     def _lot(
@@ -70,3 +101,10 @@ class TorchSampler:
                 break
             tokens = draw(self._reader.advance(tokens.unsqueeze(1), cache).exp(), rng)
         return rows
+
+
+def draw_at(log_p: Tensor, rng: np.random.Generator, temperature: float) -> int:
+    """An index of log-probabilities (V,), of which some may be -inf; the largest at 0."""
+    if temperature > 0:
+        return int(draw(torch.softmax(log_p.double() / temperature, dim=-1).unsqueeze(0), rng)[0])
+    return int(log_p.argmax())

@@ -6,7 +6,9 @@ conversation, reads only what is new.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import threading
+from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -14,10 +16,11 @@ from numpy.typing import NDArray
 
 from core_model.core import Check
 from core_model.decoder import Decoder
+from core_model.errors import EngineError
 from core_model.numerals import NumberGuard
 from core_model.prefix_tree import PrefixTree
-from core_model.reader import PromptUse, Reader, draw
-from core_model.sampler import Sampler, TorchSampler
+from core_model.reader import PromptUse, Reader
+from core_model.sampler import Sampler, TorchSampler, draw_at
 from core_model.search import Found, search
 from core_model.wire import Wire
 from core_model.wire_core import WireCore
@@ -28,7 +31,7 @@ BLOCK_TOKENS = 512
 class TorchCore(WireCore):
     """Core on a merged decoder; deterministic for a seed and a number of threads.
 
-    sampler: what draws open answers, the decoder itself where none is given.
+    sampler: what draws open answers and writes texts, the decoder itself where none is given.
     """
 
     def __init__(
@@ -44,6 +47,13 @@ class TorchCore(WireCore):
         """How much of the prompts the cache has saved so far."""
         return self._reader.use
 
+    def warm_up(self) -> None:
+        threading.Thread(target=self._start).start()
+
+    def _start(self) -> None:
+        with contextlib.suppress(EngineError):  # told where a text is asked for
+            self._sampler.start()
+
     def draw(
         self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check
     ) -> list[list[int]]:
@@ -53,27 +63,39 @@ class TorchCore(WireCore):
     def search(self, prompt: Sequence[int], top: int | None, rng: np.random.Generator) -> Found:
         return search(self._reader, self._wire, self._reader.prompt(prompt), top, rng)
 
-    @torch.inference_mode()
     def stream(
         self, prompt: Sequence[int], rng: np.random.Generator, temperature: float,
         guard: NumberGuard | None,
-    ) -> Iterator[int]:  # fmt: skip
-        read = self._reader.prompt(prompt)
-        cache = read.cache.repeated(1)
-        scores = read.following.clone()
-        while True:
-            if guard is not None:
-                allowed = torch.from_numpy(guard.allowed())
-                scores[: len(allowed)][~allowed] = -torch.inf
-            if temperature > 0:
-                p = torch.softmax(scores.double() / temperature, dim=-1)
-                token = int(draw(p.unsqueeze(0), rng)[0])
-            else:
-                token = int(scores.argmax())
-            if token == self._wire.end:
-                return
-            yield token
-            scores = self._reader.advance(torch.tensor([[token]]), cache)[0]
+    ) -> Generator[int]:  # fmt: skip
+        """As the sampler draws it; a token that the guard rules out is drawn anew among the others.
+
+        So each has its share: p outright, and p(ruled out) · p / p(not ruled out) in their place.
+        """
+        read = list(prompt)
+        is_ruled_out = True
+        while is_ruled_out:
+            is_ruled_out = False
+            with contextlib.closing(self._sampler.stream(read, rng, temperature)) as drawn:
+                for token in drawn:
+                    if guard is not None and not guard.allowed()[token]:
+                        is_ruled_out = True
+                        token = self._allowed(read, rng, temperature, guard)
+                    if token == self._wire.end:
+                        return
+                    read.append(token)
+                    yield token
+                    if is_ruled_out:
+                        break
+
+    @torch.inference_mode()
+    def _allowed(
+        self, read: Sequence[int], rng: np.random.Generator, temperature: float, guard: NumberGuard
+    ) -> int:
+        """The next token, drawn from those that the guard allows."""
+        log_p = self._reader.prompt(read).following.clone()
+        allowed = torch.from_numpy(guard.allowed())
+        log_p[: len(allowed)][~allowed] = -torch.inf
+        return draw_at(log_p, rng, temperature)
 
     @torch.inference_mode()
     def score(

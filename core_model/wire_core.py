@@ -8,7 +8,7 @@ probable ones and streams one; all else is the same for every engine.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -84,7 +84,7 @@ class WireCore(Core):
     def stream(
         self, prompt: Sequence[int], rng: np.random.Generator, temperature: float,
         guard: NumberGuard | None,
-    ) -> Iterator[int]:  # fmt: skip
+    ) -> Generator[int]:  # fmt: skip
         """The tokens of one text behind a prompt, as they are drawn, without the end.
 
         guard: what rules out tokens; whoever reads the tokens keeps it up to date.

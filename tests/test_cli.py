@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -142,12 +143,14 @@ def test_goals_of_one_question(program: FakeProgram) -> None:
     assert program.agent.made[0][0] == (*DEFAULT_GOALS, "brief")
 
 
-def test_drafts_reach_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drafts_reach_the_agent_and_its_core_warms_up(monkeypatch: pytest.MonkeyPatch) -> None:
     program = cli.Program(Settings.from_environment())
-    monkeypatch.setattr(program, "load_core", lambda progress: object())
+    core = Mock(spec=Core)
+    monkeypatch.setattr(program, "load_core", lambda progress: core)
     program.drafts = 3
     agent = program.load_agents(lambda name, share: None)(DEFAULT_GOALS, 1, "")
     assert agent.drafts == 3  # type: ignore[attr-defined]
+    core.warm_up.assert_called_once()
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 
 from core_model.core import unchecked
 from core_model.notation import Binding
-from core_model.numerals import numbers_in
+from core_model.numerals import NumberGuard, TokenTable, numbers_in
 from core_model.openvino_sampler import OpenVinoSampler
 from core_model.planning import Conditional
+from core_model.prefix_tree import PrefixTree
 from core_model.remote_core import RemoteCore
 from core_model.sampler import ANSWER_LIMIT, AT_ONCE
 from core_model.torch_core import TorchCore
@@ -102,6 +104,58 @@ def test_what_is_written_has_no_other_numbers(core: WireCore, seed: int) -> None
     rng = np.random.default_rng(seed)
     text = "".join(core.write(WORD, rng, ["37"], 3.0, 60, "About 3"))
     assert set(numbers_in("About 3" + text)) == {"37"}
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_what_is_ruled_out_leaves_the_others_their_shares(
+    core: WireCore, temperature: float
+) -> None:
+    """Goodness of fit of the first token of 200 guarded texts to the model's, renormalised."""
+    wire = tiny.wire()
+    prompt, size = wire.prompt(WORD), wire.tokenizer.size
+    tokens = np.setdiff1d(np.arange(size), wire.never_in_text(size))
+    log_p = core.score(prompt, PrefixTree.build([[int(token)] for token in tokens]))
+    first = int(log_p.argmax())
+    assert np.exp(log_p[first]) > 0.1
+    guard = Without(TokenTable.of(wire.tokenizer), int(tokens[first]))
+    p = np.exp(np.delete(log_p, first) / temperature)
+    p, tokens, rng = p / p.sum(), np.delete(tokens, first), np.random.default_rng(7)
+    drawn = Counter(
+        next(core.stream(prompt, rng, temperature, guard), wire.end) for _ in range(200)
+    )
+    kept = p > 0.03
+    assert kept.sum() >= 2
+    seen = [drawn[int(token)] for token in tokens[kept]]
+    expected = 200 * np.append(p[kept], 1 - p[kept].sum())
+    assert stats.chisquare([*seen, 200 - sum(seen)], expected).pvalue > 1e-3
+
+
+class Without(NumberGuard):
+    """Rules out one token."""
+
+    def __init__(self, table: TokenTable, token: int) -> None:
+        super().__init__(table, [])
+        self._token = token
+
+    def allowed(self) -> NDArray[np.bool_]:
+        """(V,) all but that."""
+        return np.arange(self._table.tokenizer.size) != self._token
+
+
+def test_without_chance_the_most_probable_text_is_written(core: WireCore) -> None:
+    written = {"".join(core.write(WORD, np.random.default_rng(s), None, 0.0)) for s in range(3)}
+    scored = dict(zip(toy.WORDS, core.log_prob_of(WORD, toy.WORDS), strict=True))
+    assert written == {max(scored, key=scored.__getitem__)}
+
+
+def test_a_text_left_unfinished_is_dropped(core: WireCore) -> None:
+    prompt = tiny.wire().prompt(WORD)
+    stream = core.stream(prompt, np.random.default_rng(8), 1.0, None)
+    assert isinstance(stream, Generator)
+    next(stream)
+    assert len(core.draw(prompt, 3, np.random.default_rng(8), unchecked)) == 3
+    stream.close()
+    assert len(core.draw(prompt, 3, np.random.default_rng(8), unchecked)) == 3
 
 
 def test_a_relation_of_dialogues_needs_no_schema(core: WireCore) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from core_model.errors import CandorError, WeightsError
 from core_model.loading import compute_dtype
 from core_model.openvino_sampler import OpenVinoSampler, prepare
 from core_model.planning import Conditional
+from core_model.torch_core import TorchCore
 from tests import tiny
 
 WORD = Conditional("weather", "word")
@@ -31,6 +34,32 @@ def test_a_failing_engine_is_one_line(prompt: list[int], tmp_path: Path) -> None
     missing = OpenVinoSampler(tmp_path / "nothing", 2)
     with pytest.raises(CandorError, match=r"^The sampling engine failed \(.*CANDOR_ENGINE=torch"):
         missing.draw(prompt, 1, np.random.default_rng(0))
+
+
+def test_a_warm_up_makes_the_engine_and_leaves_its_faults_to_the_first_text(
+    prompt: list[int], openvino_folder: Path, tmp_path: Path
+) -> None:
+    for folder in (openvino_folder, tmp_path / "nothing"):
+        sampler = OpenVinoSampler(folder, tiny.wire().end)
+        core = TorchCore(tiny.trained_decoder(), tiny.wire(), sampler=sampler)
+        others = set(threading.enumerate())
+        core.warm_up()
+        for thread in set(threading.enumerate()) - others:
+            thread.join()
+        assert ("_engine" in vars(sampler)) == (folder == openvino_folder)
+    with pytest.raises(CandorError, match=r"^The sampling engine failed"):
+        next(core.stream(prompt, np.random.default_rng(0), 1.0, None))
+
+
+def test_two_threads_may_draw_at_once(prompt: list[int], openvino_folder: Path) -> None:
+    sampler = OpenVinoSampler(openvino_folder, tiny.wire().end)
+
+    def drawn(seed: int) -> int:
+        rng = np.random.default_rng(seed)
+        return len(sampler.draw(prompt, 8, rng)) + len(list(sampler.stream(prompt, rng, 1.0)))
+
+    with ThreadPoolExecutor(2) as pool:
+        assert all(n > 8 for n in pool.map(drawn, range(8)))
 
 
 def test_weights_that_cannot_be_prepared_leave_nothing(tmp_path: Path) -> None:

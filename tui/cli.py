@@ -79,6 +79,7 @@ class Program:
         from persona.rivals.agents import Rivals
 
         core, drafts = self.load_core(progress), self.drafts
+        core.warm_up()
         rivals = Rivals(self.settings, core)
         return lambda goals, seed, name: (
             rivals.agent(name, seed) if name else Agent(core, goals, seed, drafts)
