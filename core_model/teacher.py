@@ -1,8 +1,8 @@
-"""A classical teacher of authorship: out-of-fold posteriors of TF-IDF and logistic regression.
+"""A classical teacher: out-of-fold posteriors of TF-IDF and logistic regression.
 
-A passage's true author is one noisy draw; what a classifier trained on the other addresses
-believes of it says much more a passage. The folds are whole addresses of the training split, so a
-posterior never comes from a classifier that saw the passage's own address. Hinton et al. 2015.
+A text's true label is one noisy draw; what a classifier trained on other texts believes of it says
+much more a text. Folds are of whole groups of the training split, such as addresses, so a posterior
+never comes from a classifier that saw anything of the text's own group. Hinton et al. 2015.
 """
 
 from __future__ import annotations
@@ -44,17 +44,26 @@ def author_posteriors(
 
 
 def _fit(records: Sequence[Record], authors: Sequence[str]) -> NDArray[np.float32]:
+    texts = [r.values["text"] for r in records]
+    of_records = [r.values["author"] for r in records]
+    addresses = [r.values["year"] + r.values["medium"] for r in records]
+    return out_of_fold(texts, of_records, addresses, authors)
+
+
+def out_of_fold(
+    texts: Sequence[str], labels: Sequence[str], groups: Sequence[str], values: Sequence[str]
+) -> NDArray[np.float32]:
+    """(n_texts, n_values) p(value | text) of a classifier that saw no text of the same group."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GroupKFold
 
-    index = {author: i for i, author in enumerate(authors)}
-    label = np.array([index[r.values["author"]] for r in records])
-    address = np.array([r.values["year"] + r.values["medium"] for r in records])
+    index = {value: i for i, value in enumerate(values)}
+    label = np.array([index[value] for value in labels])
     words = TfidfVectorizer(ngram_range=(1, 2), min_df=3, sublinear_tf=True, max_features=60_000)
-    features = words.fit_transform([r.values["text"] for r in records])
-    posterior = np.zeros((len(records), len(authors)), np.float32)
-    for fitted, left_out in GroupKFold(FOLDS).split(features, label, address):
+    features = words.fit_transform(texts)
+    posterior = np.zeros((len(texts), len(values)), np.float32)
+    for fitted, left_out in GroupKFold(FOLDS).split(features, label, groups):
         model = LogisticRegression(C=10.0, max_iter=60)
         model.fit(features[fitted], label[fitted])
         posterior[np.ix_(left_out, model.classes_)] = model.predict_proba(features[left_out])

@@ -24,7 +24,15 @@ from core_model.corpora.safety import FOLDER, Safety, normalised
 from core_model.decoder import Decoder, DecoderShape
 from core_model.errors import EmptySupport, HeldOutError, StorageError
 from core_model.prefix_tree import PackedRow
-from core_model.tasks.safety import REPLY_TOKENS, VERDICTS, WHOLE_TOKENS, SafetyTask, later
+from core_model.tasks.safety import (
+    REPLY_TOKENS,
+    UNSAFE_FROM,
+    VERDICTS,
+    WHOLE_TOKENS,
+    SafetyTask,
+    graded,
+    later,
+)
 from core_model.tokenizer import Tokenizer
 from core_model.wire import MARK_NAMES, Wire
 from persona import replay
@@ -283,14 +291,14 @@ def test_rows_parse_back_to_training_records_with_their_labels(
     ]
     asked = set()
     for row in rows:
-        assert row.floor == 0 and set(row.target_weight.tolist()) == {1.0}
         for tokens in sequences(row):
             first, *bound, query, answer, end = wire.parse(tokens)
             assert (first.mark, first.text) == ("corpus", "safety")
             assert (query.mark, answer.mark, end.mark) == ("query", "answer", "end")
             names = [s.text for s in bound if s.mark == "variable"]
             said = dict(zip(names, [s.text for s in bound if s.mark == "value"], strict=True))
-            said[query.text] = answer.text
+            if query.text != "safe":  # of which both answers may be taught
+                said[query.text] = answer.text
             reply = said.pop("reply", "")
             assert any(
                 said.items() <= values.items() and values["reply"].endswith(reply)
@@ -303,6 +311,25 @@ def test_rows_parse_back_to_training_records_with_their_labels(
     }  # fmt: skip
     ordinary_rows = sum(b"x" * 50 in tokenizer.decode(row.tokens).encode() for row in rows)
     assert 85 < ordinary_rows < 155
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_less_harm_is_safer_and_the_likelier_verdict_is_the_label(one: float, other: float) -> None:
+    assert (graded(one) >= graded(other)) == (one <= other) or abs(one - other) < 1e-9
+    assert (graded(one) > 0.5) == (one < UNSAFE_FROM) or UNSAFE_FROM - 0.06 < one < UNSAFE_FROM
+
+
+def test_safe_is_taught_as_surely_as_people_scored_it(corpus: Safety, tokenizer: Tokenizer) -> None:
+    with corpora.register(corpus):
+        plain = SafetyTask(Wire(tokenizer))._safe
+        mixed = SafetyTask(Wire(tokenizer), teacher_share=0.5)._safe
+    scored = [r.values for r in corpus.records("train") if "safe" in r.values]
+    assert len(scored) == len(plain) == len(mixed)
+    for values in scored:
+        pair = values["prompt"], values["reply"]
+        harm = corpus.harm_of(values)
+        assert harm is not None and plain[pair] == pytest.approx(graded(harm))
+        assert abs(mixed[pair] - plain[pair] / 2 - 0.25) <= 0.25  # the teacher says 0 to 1
 
 
 @settings(max_examples=60)

@@ -113,6 +113,14 @@ class Safety(Corpus):
         texts = [normalised(values[name]) for name in ("prompt", "reply") if name in values]
         return any(held_out_group(self._groups[text]) for text in texts if text in self._groups)
 
+    def group_of(self, values: Mapping[str, str]) -> str:
+        """The group of a record; all that it shares a text with is in it."""
+        return self._groups[normalised(values["reply"])]
+
+    def harm_of(self, values: Mapping[str, str]) -> float | None:
+        """How harmful people held the reply to be, on average from 0 to 1; None if unscored."""
+        return self._harm.get((normalised(values["prompt"]), normalised(values["reply"])))
+
     def records(self, split: Split) -> Sequence[Record]:
         held_out = split == "held_out"
         return [r for r in self._all if self.is_held_out(r.values) == held_out]
@@ -137,12 +145,19 @@ class Safety(Corpus):
         )
 
     @cached_property
+    def _pairs(self) -> list[_Pair]:
+        return _read(self._wheel)
+
+    @cached_property
+    def _harm(self) -> dict[tuple[str, str], float]:
+        return {p.key: p.mean_harm for p in self._pairs if p.mean_harm is not None}
+
+    @cached_property
     def _all(self) -> list[Record]:
-        pairs = _read(self._wheel)
-        labels = _Labels.of(pairs)
+        labels = _Labels.of(self._pairs)
         return [
             Record("safety", {"prompt": p.prompt, "reply": p.reply} | labels.values(p))
-            for p in pairs
+            for p in self._pairs
         ]
 
     @cached_property

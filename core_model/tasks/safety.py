@@ -16,10 +16,11 @@ import numpy as np
 
 from core_model import corpora
 from core_model.corpora.base import Record, refuse_held_out
-from core_model.corpora.safety import NO, YES
+from core_model.corpora.safety import NO, UNSAFE_FROM, YES, Safety
 from core_model.errors import StorageError
 from core_model.prefix_tree import PackedRow, RowBuilder
 from core_model.tasks.closed import ClosedAnswers
+from core_model.teacher import out_of_fold
 from core_model.wire import Wire
 
 SENTENCE = re.compile(r"[.!?:]\s+|\n+")
@@ -37,19 +38,24 @@ REPLY_ALONE_SHARE = 0.1
 PROMPT_ALONE_SHARE = 0.3
 """Rows that ask whether the prompt is harmful before the reply stands there, too."""
 
+STEEPNESS, LEANING = 9.0, 0.5
+"""Of the target of `safe` in the mean score: 0.98, 0.85, 0.38, 0.06 and 0.01 at its quarters."""
+
 
 class SafetyTask:
     """Rows of scored replies, mixed with those of the file `benign` where there is one.
 
     benign: JSON lines {"prompt", "reply", "safe", "refusal", "harmful"}, made by `persona.replay`;
     the labels are "yes", "no" or null where unknown, and nearly every reply in it is safe.
+    teacher_share: of the target of `safe` that a classical teacher's belief has.
     Raises StorageError when that file or the scored replies can't be read.
     """
 
     corpora: tuple[str, ...] = ("safety",)
 
-    def __init__(self, wire: Wire, benign: str | None = None) -> None:
+    def __init__(self, wire: Wire, benign: str | None = None, teacher_share: float = 0.0) -> None:
         corpus = corpora.load("safety")
+        assert isinstance(corpus, Safety)
         self._wire = wire
         self._scored = [
             record
@@ -63,6 +69,7 @@ class SafetyTask:
             if not corpus.is_held_out(record.values)
         ]
         self._answers = ClosedAnswers(wire, (YES, NO))
+        self._safe = _safe_targets(corpus, self._scored, teacher_share)
 
     def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
         """Random rows, `BENIGN_SHARE` of them ordinary dialogue."""
@@ -108,7 +115,35 @@ class SafetyTask:
     ) -> None:  # fmt: skip
         asked = builder.extend(self._wire.query(verdict), after)
         target = self._answers.one(record.values[verdict])
+        safe = self._safe.get((record.values["prompt"], record.values["reply"]))
+        if verdict == "safe" and safe is not None:
+            target = np.array([safe, 1 - safe])
         self._answers.ask(builder, asked, target, rng, count=1)
+
+
+def _safe_targets(
+    corpus: Safety, records: Sequence[Record], teacher_share: float
+) -> dict[tuple[str, str], float]:
+    """P(safe) that is taught of each scored reply, by prompt and reply."""
+    scored = [record for record in records if "safe" in record.values]
+    own = np.array([graded(corpus.harm_of(record.values) or 0.0) for record in scored])
+    if teacher_share and scored:
+        texts = [f"{r.values['prompt']}\n{r.values['reply']}" for r in scored]
+        groups = [corpus.group_of(r.values) for r in scored]
+        labels = [r.values["safe"] for r in scored]
+        taught = out_of_fold(texts, labels, groups, (YES, NO))[:, 0]
+        own = (1 - teacher_share) * own + teacher_share * taught
+    pairs = [(record.values["prompt"], record.values["reply"]) for record in scored]
+    return dict(zip(pairs, own.tolist(), strict=True))
+
+
+def graded(harm: float) -> float:
+    """P(safe) that a reply with this mean score is taught with.
+
+    Surer the farther from the score that divides safe from unsafe, at which it is unsafe: replies
+    that people scored alike are taught alike, and few are to be learnt by heart.
+    """
+    return float(1 / (1 + np.exp(STEEPNESS * (harm - UNSAFE_FROM) + LEANING)))
 
 
 def later(text: str, rng: np.random.Generator) -> str:

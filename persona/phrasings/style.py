@@ -24,7 +24,7 @@ INTERCHANGEABLE = (
     ("likely", "probable"),
     ("probability", "chance", "likelihood"),
     ("percentage", "proportion", "fraction"),
-    ("give me", "show me", "get me", "tell me", "let me have"),
+    ("give me", "show me", "get me"),
     ("draw", "generate", "pick"),
     ("called", "named"),
     ("born in", "from"),
@@ -36,10 +36,12 @@ INTERCHANGEABLE = (
     ("passage", "text"),
     ("addresses", "speeches"),
     ("kids", "children", "babies"),
-    ("parents", "people"),
     ("might", "could", "would"),
 )
 """Words of which each can stand for the others in a question."""
+NOUN = re.compile(r"\b(a|the|your|my|best|first|wild|educated|random|lucky) $", re.I)
+"""Behind one of these a guess or a pick is a noun, and stays."""
+MAY_BE_NOUNS = ("draw", "pick", "guess")
 LEAD_IN_SHARE = 0.07
 LEAD_INS = (
     "tell me, ", "can you tell me: ", "please tell me, ", "I'd like to know: ", "I wonder, ",
@@ -85,9 +87,12 @@ def reworded(
 
 def _interchanged(text: str, rng: np.random.Generator) -> str:
     def other(match: re.Match[str]) -> str:
-        if rng.random() >= INTERCHANGED_SHARE:
-            return match.group()
-        group = next(g for g in INTERCHANGEABLE if match.group() in g)
+        word = match.group()
+        if rng.random() >= INTERCHANGED_SHARE or (
+            word in MAY_BE_NOUNS and NOUN.search(text[: match.start()])
+        ):
+            return word
+        group = next(g for g in INTERCHANGEABLE if word in g)
         return group[rng.integers(len(group))]
 
     return _INTERCHANGEABLE.sub(other, text)
