@@ -299,11 +299,11 @@ def _check_query(text: str) -> None:
     joint.resolve(notation.parse(text))
 
 
-def _data(data: str | None) -> str | None:
-    return _checked(sys.stdin.read() if data == "-" else data)
+def _data(data: str | None, where: str = "--data") -> str | None:
+    return _checked(sys.stdin.read() if data == "-" else data, where)
 
 
-def _checked(data: str | None) -> str | None:
+def _checked(data: str | None, where: str = "--data") -> str | None:
     """Text without control characters; raises CandorError where it is empty or too long."""
     from persona.turn import CONTROLS, readable
 
@@ -311,11 +311,11 @@ def _checked(data: str | None) -> str | None:
         return None
     cleaned = CONTROLS.sub("", readable(data)).strip()
     if not cleaned:
-        raise CandorError("The text in --data is empty. Give some text, or leave --data out.")
+        raise CandorError(f"The text in {where} is empty. Give some text, or leave {where} out.")
     if len(cleaned) > DATA_LIMIT:
         raise CandorError(
-            f"The text in --data has {len(cleaned):,} characters; at most {DATA_LIMIT:,} are read. "
-            "Give a passage of it."
+            f"The text in {where} has {len(cleaned):,} characters; at most {DATA_LIMIT:,} are "
+            "read. Give a passage of it."
         )
     return cleaned
 
@@ -351,6 +351,24 @@ def write(
     core = program(context).load_core(loading_line())
     for line in written(core, text, about, sentences, seed, as_json):
         _write(line)
+
+
+@cli.command()
+def anonymise(
+    context: typer.Context,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="A passage; - is standard input.")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything drawn at random.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="All drafts as one JSON object.")] = False,
+) -> None:
+    """Write a passage of a speech anew, so that it tells less of who wrote it.
+
+    Behind the text stands how much of its author it gives away, and how much the passage did.
+    """
+    from tui.queries import anonymous
+
+    passage = _data(text, "TEXT")
+    assert passage is not None
+    _write(anonymous(program(context).load_core(loading_line()), passage, seed, as_json))
 
 
 @cli.command()

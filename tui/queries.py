@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from core_model import notation
+from core_model.anonymity import CORPUS, HIDDEN, KEPT, anonymised, posterior, told_of_author
 from core_model.core import Answer, Core, Distribution, Estimate
+from core_model.corpora import schema
 from core_model.errors import CandorError, InvalidQuery
 from core_model.joint_writing import Written, write_jointly
 from core_model.notation import Draw
@@ -142,3 +145,19 @@ def written(
         else:
             listed = ", ".join(f"{value} {share:.0%}" for value, share in shares.items())
             yield ("\n" if event.sentences else "") + f"[{about}: {listed}]\n"
+
+
+def anonymous(core: Core, passage: str, seed: int, as_json: bool) -> str:
+    """A passage written anew, with what both tell of their author; or its drafts as JSON."""
+    before = told_of_author(posterior(core, HIDDEN, passage), posterior(core, HIDDEN))
+    drafts = anonymised(core, passage, np.random.default_rng(seed))
+    if as_json:
+        return json.dumps({"told": before, "drafts": [asdict(draft) for draft in drafts]}) + "\n"
+    best = drafts[0]
+    shares = posterior(core, KEPT, best.text)
+    topic = schema(CORPUS).variable(KEPT).values[int(shares.argmax())]
+    told = (
+        f"tells {best.told:.2f} nats of its author, the passage {before:.2f} · about {topic} "
+        f"{shares.max():.0%} · at most {best.copied} words of the passage in a row"
+    )
+    return f"{printable(best.text)}\n\n{plain(wrap_muted(told, WIDTH))}\n"

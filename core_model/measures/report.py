@@ -11,6 +11,7 @@ from typing import Any
 
 from core_model.core import Core
 from core_model.errors import StorageError
+from core_model.measures.anonymity import anonymity
 from core_model.measures.attribution import attribution
 from core_model.measures.calibration import calibration
 from core_model.measures.chance import chance
@@ -41,6 +42,7 @@ MEASURES: dict[str, Measure] = {
     "paraphrase": paraphrase,
     "calibration": calibration,
     "summary": summary,
+    "anonymity": anonymity,
     "confabulation": confabulation,
     "safety": safety,
     "time": timing,
