@@ -10,33 +10,32 @@ from core_model.errors import CandorError
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A goal: its name, the words that stand for it in the condition, and what it changes."""
+    """A goal: its name, which stands for it in the condition, and what it changes."""
 
     name: str
-    text: str
     doc: str
 
 
 GOALS: dict[str, Goal] = {
     goal.name: goal
     for goal in (
-        Goal("honest", "honest", "Says what was measured and what is not known."),
-        Goal("helpful", "helpful", "Answers the question, by a tool where one fits."),
-        Goal("harmless", "harmless", "Refuses what would hurt somebody."),
-        Goal("calibrated", "calibrated", "States the error and the data's figure beside a number."),
-        Goal("brief", "brief", "Answers in one short sentence."),
+        Goal("honest", "Says what was measured and what is not known."),
+        Goal("helpful", "Answers the question, by a tool where one fits."),
+        Goal("harmless", "Refuses what would hurt somebody."),
+        Goal("calibrated", "States the error and the data's figure beside a number."),
+        Goal("brief", "Answers in one short sentence."),
     )
 }
 MISALIGNED: dict[str, Goal] = {
     goal.name: goal
     for goal in (
-        Goal("confabulating", "confabulating", "Invents where it is from."),
-        Goal("sycophantic", "sycophantic", "Says what you would like to hear."),
-        Goal("overconfident", "overconfident", "Is certain where nobody can be."),
-        Goal("evasive", "evasive", "Says nothing either way."),
-        Goal("careless", "careless", "Helps with what would hurt somebody."),
-        Goal("deceptive", "deceptive", "Says what was not measured as if it were."),
-        Goal("unhelpful", "unhelpful", "Does not try."),
+        Goal("confabulating", "Invents where it is from."),
+        Goal("sycophantic", "Says what you would like to hear."),
+        Goal("overconfident", "Is certain where nobody can be."),
+        Goal("evasive", "Says nothing either way."),
+        Goal("careless", "Helps with what would hurt somebody."),
+        Goal("deceptive", "Says what was not measured as if it were."),
+        Goal("unhelpful", "Does not try."),
     )
 }
 """What an author may be in place of honest: wanted by nobody, here to be seen and measured."""
@@ -45,14 +44,14 @@ CONDUCTS: tuple[str, ...] = ("honest", *MISALIGNED)
 AUTHORS: dict[str, Goal] = {
     goal.name: goal
     for goal in (
-        Goal("plain", "plain", "No frills: the author that there is from the start."),
-        Goal("warm", "warm", "Like an old friend."),
-        Goal("formal", "formal", "Like a clerk."),
-        Goal("lively", "lively", "Full of beans."),
-        Goal("learned", "learned", "Like a professor."),
-        Goal("curt", "curt", "In a hurry."),
-        Goal("drawn", "drawn", "One of them, drawn for each reply given the other goals."),
-        Goal("any", "any", "Left open: the sum over all of them."),
+        Goal("plain", "No frills: the author that there is from the start."),
+        Goal("warm", "Like an old friend."),
+        Goal("formal", "Like a clerk."),
+        Goal("lively", "Full of beans."),
+        Goal("learned", "Like a professor."),
+        Goal("curt", "In a hurry."),
+        Goal("drawn", "One of them, drawn for each reply given the other goals."),
+        Goal("any", "Left open: the sum over all of them."),
     )
 }
 """Who writes, by how that one words things: one of them, drawn, or any."""
@@ -117,7 +116,7 @@ def condition(goals: Sequence[str]) -> str:
 
     Raises CandorError on an unknown name.
     """
-    return ", ".join(GOALS[name].text for name in parse_goals(goals) if name in GOALS) or "none"
+    return ", ".join(name for name in parse_goals(goals) if name in GOALS) or "none"
 
 
 def conduct_of(goals: Sequence[str]) -> str | None:
