@@ -319,6 +319,7 @@ def conversation(bench: Bench) -> dict[str, float]:
     Ours is read twice, as in the chat: by what scores calls and by what writes the reply.
     """
     core = bench.core
+    core.warm_up()
     said, kept, anew = [], 0.0, 0.0
 
     def begin(said: Sequence[int]) -> None:

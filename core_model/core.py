@@ -184,7 +184,7 @@ class Core(ABC):
         """
 
     def warm_up(self) -> None:
-        """Begin, beside other work, what the first text written would wait for."""
+        """Begin, beside other work, what makes writing many texts faster and takes a while."""
         return
 
     def log_prob(

@@ -31,7 +31,8 @@ BLOCK_TOKENS = 512
 class TorchCore(WireCore):
     """Core on a merged decoder; deterministic for a seed and a number of threads.
 
-    sampler: what draws open answers and writes texts, the decoder itself where none is given.
+    sampler: what draws open answers and, once warmed up, writes texts; the decoder itself where
+    none is given.
     """
 
     def __init__(
@@ -40,7 +41,8 @@ class TorchCore(WireCore):
     ) -> None:  # fmt: skip
         super().__init__(wire, name, learnt)
         self._reader = Reader(decoder, wire)
-        self._sampler = sampler or TorchSampler(self._reader, wire.end)
+        self._writer: Sampler = TorchSampler(self._reader, wire.end)
+        self._sampler = sampler or self._writer
 
     @property
     def prompt_use(self) -> PromptUse:
@@ -48,6 +50,7 @@ class TorchCore(WireCore):
         return self._reader.use
 
     def warm_up(self) -> None:
+        self._writer = self._sampler
         threading.Thread(target=self._start).start()
 
     def _start(self) -> None:
@@ -67,7 +70,7 @@ class TorchCore(WireCore):
         self, prompt: Sequence[int], rng: np.random.Generator, temperature: float,
         guard: NumberGuard | None,
     ) -> Generator[int]:  # fmt: skip
-        """As the sampler draws it; a token that the guard rules out is drawn anew among the others.
+        """As the writer draws it; a token that the guard rules out is drawn anew among the others.
 
         So each has its share: p outright, and p(ruled out) · p / p(not ruled out) in their place.
         """
@@ -75,7 +78,7 @@ class TorchCore(WireCore):
         is_ruled_out = True
         while is_ruled_out:
             is_ruled_out = False
-            with contextlib.closing(self._sampler.stream(read, rng, temperature)) as drawn:
+            with contextlib.closing(self._writer.stream(read, rng, temperature)) as drawn:
                 for token in drawn:
                     if guard is not None and not guard.allowed()[token]:
                         is_ruled_out = True

@@ -143,14 +143,17 @@ def test_goals_of_one_question(program: FakeProgram) -> None:
     assert program.agent.made[0][0] == (*DEFAULT_GOALS, "brief")
 
 
-def test_drafts_reach_the_agent_and_its_core_warms_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stays", [True, False])
+def test_drafts_reach_the_agent_and_a_core_that_stays_warms_up(
+    monkeypatch: pytest.MonkeyPatch, stays: bool
+) -> None:
     program = cli.Program(Settings.from_environment())
     core = Mock(spec=Core)
     monkeypatch.setattr(program, "load_core", lambda progress: core)
-    program.drafts = 3
+    program.drafts, program.stays = 3, stays
     agent = program.load_agents(lambda name, share: None)(DEFAULT_GOALS, 1, "")
     assert agent.drafts == 3  # type: ignore[attr-defined]
-    core.warm_up.assert_called_once()
+    assert core.warm_up.call_count == stays
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,9 @@ def core(request: pytest.FixtureRequest, openvino_folder: Path) -> Iterator[Wire
             wire, sampler = tiny.wire(), None
             if request.param == "openvino":
                 sampler = OpenVinoSampler(openvino_folder, wire.end)
-            yield TorchCore(tiny.trained_decoder(), wire, sampler=sampler)
+            made = TorchCore(tiny.trained_decoder(), wire, sampler=sampler)
+            made.warm_up()
+            yield made
 
 
 def test_a_distribution_sums_to_one(core: WireCore) -> None:

@@ -52,11 +52,15 @@ cli = typer.Typer(
 
 
 class Program:
-    """What the commands work with; tests put fakes in its place."""
+    """What the commands work with; tests put fakes in its place.
+
+    drafts: written of each reply. stays: many replies are to come, so that it pays to warm up.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.drafts = 1
+        self.stays = False
 
     def use(self, base: str | None, adapter: Path | None) -> None:
         """Take what options name in place of what the settings do."""
@@ -79,7 +83,8 @@ class Program:
         from persona.rivals.agents import Rivals
 
         core, drafts = self.load_core(progress), self.drafts
-        core.warm_up()
+        if self.stays:
+            core.warm_up()
         rivals = Rivals(self.settings, core)
         return lambda goals, seed, name: (
             rivals.agent(name, seed) if name else Agent(core, goals, seed, drafts)
@@ -125,6 +130,7 @@ def chat(
     given = program(context)
     given.use(base, adapter)
     given.drafts = drafts
+    given.stays = True
     if plain:
         _plain_chat(given)
         return
@@ -194,6 +200,7 @@ def ask(
     if batch and question:
         raise CandorError("With --batch the questions come on standard input, one a line.")
     single = [] if batch else [clean_question(" ".join(question or []))]
+    given.stays = batch
     agents = given.load_agents(loading_line())
     questions: Iterator[str] = (
         (line for line in sys.stdin if line.strip()) if batch else iter(single)
