@@ -6,8 +6,8 @@ largest of
 
     Σ_t p(topic t | passage) log p(t | draft) - KL(p(author | draft) || p(author))
 
-in nats, among those that repeat no longer run of the passage's words than `RUN`. So `text` is
-inverted twice, and the inverse queries judge what comes out; nothing is trained for it.
+in nats, of those that repeat no longer run of the passage's words than `RUN`, if there are any. So
+`text` is inverted twice, and the inverse queries judge what comes out; nothing is trained for it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ class Draft:
 def anonymised(
     core: Core, passage: str, rng: np.random.Generator, check: Check = unchecked
 ) -> list[Draft]:
-    """The drafts of a passage, the best first; raises EngineError where none has any words.
+    """The drafts of a passage, the best first.
+
+    Raises EngineError where none has any words, TextTooLong and UnknownName as the core does.
 
     check: called before each piece of work; what it raises ends it.
     """

@@ -11,7 +11,6 @@ is the address of a server, that is timed too.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import inspect
 import json
 import platform
@@ -19,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from functools import cached_property, partial
@@ -322,17 +321,20 @@ def conversation(bench: Bench) -> dict[str, float]:
     core.warm_up()
     said, kept, anew = [], 0.0, 0.0
 
-    def begin(said: Sequence[int]) -> None:
+    def begin(said: Sequence[int]) -> Generator[int]:
         core._reader.prompt(said)
-        with contextlib.closing(core.stream(said, bench.rng, 1.0, None)) as written:
-            next(written, None)
+        written = core.stream(said, bench.rng, 1.0, None)
+        next(written, None)
+        return written
 
     with torch.inference_mode():
-        begin(bench.prompt(TURN_TOKENS))
+        begin(bench.prompt(TURN_TOKENS)).close()
         bench.transformers(torch.tensor([bench.prompt(TURN_TOKENS)]))
         for _ in range(TURNS):
             said += bench.prompt(TURN_TOKENS)
-            kept += timed(partial(begin, said))[0]
+            seconds, written = timed(partial(begin, said))
+            written.close()
+            kept += seconds
             row = torch.tensor([said])
             anew += timed(partial(bench.transformers, row, logits_to_keep=1))[0]
     return {"candor": kept / TURNS, REFERENCE: anew / TURNS}

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from openvino_genai.py_openvino_genai import GenerationHandle
 
 MODEL = "openvino_model.xml"
-CACHE_BLOCKS = 600
-"""Of 32 tokens each: a prompt and 64 texts at their longest, less than half a gigabyte."""
+CACHE_BLOCKS = 720
+"""Of 32 tokens each: a prompt and 64 texts at their longest, and a reply beside them."""
 RULED_OUT = -1e9
 KEPT_SECONDS = 86_400
 """How long the files of another core are kept."""
@@ -160,6 +160,7 @@ class OpenVinoSampler:
                 while request.can_read():
                     for output in request.read().values():
                         yield from output.generated_ids
+            _check_finished(request)
 
     def _lot(
         self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check, limit: int
@@ -168,6 +169,7 @@ class OpenVinoSampler:
             check()
             while self._step(request):
                 check()
+            _check_finished(request)
             rows: list[list[int]] = [list(output.generated_ids) for output in request.read_all()]
         return [row[:-1] if row[-1:] == [self._end] else row for row in rows]
 
@@ -223,9 +225,13 @@ class OpenVinoSampler:
 
 
 def _is_running(request: GenerationHandle) -> bool:
-    import openvino_genai as genai
+    return bool(request.get_status().name == "RUNNING")
 
-    return bool(request.get_status() == genai.GenerationStatus.RUNNING)
+
+def _check_finished(request: GenerationHandle) -> None:
+    """Raises RuntimeError where the engine gave a request up, such as for want of room."""
+    if (status := request.get_status().name) != "FINISHED":
+        raise RuntimeError(f"a text was {status.lower()}")
 
 
 @contextlib.contextmanager
@@ -233,7 +239,7 @@ def _faults() -> Iterator[None]:
     """What the engine raises, as one line."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, ImportError, OSError) as error:
         raise EngineError(
             f"The sampling engine failed ({_line(error)}). Ask again, or start with "
             "CANDOR_ENGINE=torch."

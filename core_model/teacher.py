@@ -2,7 +2,7 @@
 
 A text's true label is one noisy draw; what a classifier trained on other texts believes of it says
 much more a text. Folds are of whole groups of the training split, such as addresses, so a posterior
-never comes from a classifier that saw anything of the text's own group. Hinton et al. 2015.
+never comes from a classifier that was told a label of the text's own group. Hinton et al. 2015.
 """
 
 from __future__ import annotations
@@ -53,7 +53,10 @@ def _fit(records: Sequence[Record], authors: Sequence[str]) -> NDArray[np.float3
 def out_of_fold(
     texts: Sequence[str], labels: Sequence[str], groups: Sequence[str], values: Sequence[str]
 ) -> NDArray[np.float32]:
-    """(n_texts, n_values) p(value | text) of a classifier that saw no text of the same group."""
+    """(n_texts, n_values) p(value | text) of a classifier that was told no label of the same group.
+
+    groups: of at least `FOLDS` kinds. Raises ValueError as scikit-learn does.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GroupKFold

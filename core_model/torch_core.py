@@ -43,6 +43,7 @@ class TorchCore(WireCore):
         self._reader = Reader(decoder, wire)
         self._writer: Sampler = TorchSampler(self._reader, wire.end)
         self._sampler = sampler or self._writer
+        self._warming: threading.Thread | None = None
 
     @property
     def prompt_use(self) -> PromptUse:
@@ -50,12 +51,13 @@ class TorchCore(WireCore):
         return self._reader.use
 
     def warm_up(self) -> None:
-        self._writer = self._sampler
-        threading.Thread(target=self._start).start()
+        self._warming = threading.Thread(target=self._start)
+        self._warming.start()
 
     def _start(self) -> None:
-        with contextlib.suppress(EngineError):  # told where a text is asked for
+        with contextlib.suppress(EngineError):  # then the decoder goes on writing
             self._sampler.start()
+            self._writer = self._sampler
 
     def draw(
         self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check
@@ -74,20 +76,20 @@ class TorchCore(WireCore):
 
         So each has its share: p outright, and p(ruled out) · p / p(not ruled out) in their place.
         """
+        if self._warming is not None:
+            self._warming.join()
         read = list(prompt)
-        is_ruled_out = True
-        while is_ruled_out:
-            is_ruled_out = False
+        while True:  # a writer may stop before the end, at its own limit
             with contextlib.closing(self._writer.stream(read, rng, temperature)) as drawn:
                 for token in drawn:
-                    if guard is not None and not guard.allowed()[token]:
-                        is_ruled_out = True
+                    ruled_out = guard is not None and not guard.allowed()[token]
+                    if guard is not None and ruled_out:
                         token = self._allowed(read, rng, temperature, guard)
                     if token == self._wire.end:
                         return
                     read.append(token)
                     yield token
-                    if is_ruled_out:
+                    if ruled_out:
                         break
 
     @torch.inference_mode()

@@ -7,6 +7,7 @@ probable ones and streams one; all else is the same for every engine.
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
@@ -158,20 +159,20 @@ class WireCore(Core):
         prompt = self._prompt(conditional) + tokenizer.encode_value(opening)
         tokens: list[int] = []
         shown = ""
-        stream = self.stream(prompt, rng, temperature, guard)
-        while len(tokens) < max_tokens or (guard is not None and guard.is_open):
-            token = next(stream, None)
-            if token is None:
-                return
-            tokens.append(token)
-            if guard is not None:
-                guard.push(token)
-            # Behind an opening a leading space belongs to the text.
-            text = tokenizer.decode(tokens) if opening else tokenizer.decode_value(tokens)
-            # A character may take several tokens; it is shown once it is whole.
-            if text != shown and not text.endswith("\ufffd"):
-                yield text[len(shown) :]
-                shown = text
+        with contextlib.closing(self.stream(prompt, rng, temperature, guard)) as stream:
+            while len(tokens) < max_tokens or (guard is not None and guard.is_open):
+                token = next(stream, None)
+                if token is None:
+                    return
+                tokens.append(token)
+                if guard is not None:
+                    guard.push(token)
+                # Behind an opening a leading space belongs to the text.
+                text = tokenizer.decode(tokens) if opening else tokenizer.decode_value(tokens)
+                # A character may take several tokens; it is shown once it is whole.
+                if text != shown and not text.endswith("\ufffd"):
+                    yield text[len(shown) :]
+                    shown = text
 
     def _refuse_unlearnt(self, conditional: Conditional) -> None:
         """Raises UnknownName for a variable, or for words, that this core was not trained on."""

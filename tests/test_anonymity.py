@@ -101,12 +101,19 @@ def test_nothing_written_is_one_line(core: Writer) -> None:
         anonymised(core, PASSAGE, np.random.default_rng(0))
 
 
-def test_a_stop_ends_the_work(core: Writer) -> None:
+@pytest.mark.parametrize("steps", [1, 3, SUMMARIES * (DRAFTS + 1)])
+def test_a_stop_ends_the_work(core: Writer, steps: int) -> None:
+    done = 0
+
     def stop() -> None:
-        raise CandorError("stopped")
+        nonlocal done
+        done += 1
+        if done == steps:
+            raise CandorError("stopped")
 
     with pytest.raises(CandorError, match="stopped"):
         anonymised(core, PASSAGE, np.random.default_rng(0), stop)
+    assert done == steps
 
 
 @given(st.lists(st.floats(0.01, 1), min_size=2, max_size=6))
@@ -146,9 +153,17 @@ def test_a_core_that_always_tells_is_found_out(
 def test_the_command_says_what_is_still_told(core: Writer) -> None:
     shown = anonymous(core, WRITTEN[0], 0, as_json=False)
     assert shown.startswith("ships and steam\n\ntells 0.00 nats of its author, the passage 0.6")
+    assert "!" not in shown
     found = json.loads(anonymous(core, WRITTEN[0], 0, as_json=True))
     prior = posterior(core, "author")
     assert found["told"] == pytest.approx(
         told_of_author(posterior(core, "author", WRITTEN[0]), prior)
     )
     assert len(found["drafts"]) == SUMMARIES * DRAFTS
+
+
+def test_a_text_that_hides_nothing_is_said_to(core: Writer) -> None:
+    shown = anonymous(core, "letters", 0, as_json=False)  # which tell nothing of anybody
+    assert shown.endswith(
+        "! It tells no less than the passage did. Another --seed may do better.\n"
+    )

@@ -143,6 +143,18 @@ def test_goals_of_one_question(program: FakeProgram) -> None:
     assert program.agent.made[0][0] == (*DEFAULT_GOALS, "brief")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "stays"),
+    [(["ask", "hi"], False), (["ask", "--batch"], True), (["chat", "--plain"], True)],
+)
+def test_what_answers_many_questions_stays(
+    program: FakeProgram, monkeypatch: pytest.MonkeyPatch, arguments: list[str], stays: bool
+) -> None:
+    typed(monkeypatch, "hi\n")
+    assert cli.run(arguments, program) == 0
+    assert program.stays == stays
+
+
 @pytest.mark.parametrize("stays", [True, False])
 def test_drafts_reach_the_agent_and_a_core_that_stays_warms_up(
     monkeypatch: pytest.MonkeyPatch, stays: bool
@@ -207,7 +219,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["query", "names: auther"], "auther"),
         (["query", "names: name | year="], ""),
         (["query", "names: name | sex=robot"], "robot"),
-        (["query", "speeches: author", "--data", ""], "--data is empty"),
+        (["query", "speeches: author", "--data", ""], "is empty"),
         (["query", "speeches: author", "--data", "x" * 1_000_000], "at most 20,000"),
         (["query", "names: sex", "--top", "0"], ""),
         (["query", "names: sex", "--method", "magic"], "magic"),

@@ -324,6 +324,13 @@ def test_some_questions_to_learn_from_are_reworded_and_led_in() -> None:
     assert any(text.startswith(LEAD_INS) for text in seen)
 
 
+def test_a_guess_is_no_verb_behind_an_article() -> None:
+    rng, parts = np.random.default_rng(0), (Part("guess the year, your guess?", "free"),)
+    seen = {"".join(p.text for p in reworded(parts, rng, later=True)) for _ in range(60)}
+    assert "work out the year, your guess?" in seen
+    assert all(text.endswith(", your guess?") for text in seen)
+
+
 # --- questions that need several calls ----------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -148,16 +148,6 @@ def test_without_chance_the_most_probable_text_is_written(core: WireCore) -> Non
     written = {"".join(core.write(WORD, np.random.default_rng(s), None, 0.0)) for s in range(3)}
     scored = dict(zip(toy.WORDS, core.log_prob_of(WORD, toy.WORDS), strict=True))
     assert written == {max(scored, key=scored.__getitem__)}
-
-
-def test_a_text_left_unfinished_is_dropped(core: WireCore) -> None:
-    prompt = tiny.wire().prompt(WORD)
-    stream = core.stream(prompt, np.random.default_rng(8), 1.0, None)
-    assert isinstance(stream, Generator)
-    next(stream)
-    assert len(core.draw(prompt, 3, np.random.default_rng(8), unchecked)) == 3
-    stream.close()
-    assert len(core.draw(prompt, 3, np.random.default_rng(8), unchecked)) == 3
 
 
 def test_a_relation_of_dialogues_needs_no_schema(core: WireCore) -> None:

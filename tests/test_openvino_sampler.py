@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,30 +35,61 @@ def test_a_failing_engine_is_one_line(prompt: list[int], tmp_path: Path) -> None
         missing.draw(prompt, 1, np.random.default_rng(0))
 
 
-def test_a_warm_up_makes_the_engine_and_leaves_its_faults_to_the_first_text(
-    prompt: list[int], openvino_folder: Path, tmp_path: Path
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_engine_writes_once_it_is_warm_and_the_decoder_where_it_cannot(
+    prompt: list[int], openvino_folder: Path, tmp_path: Path, is_there: bool
 ) -> None:
-    for folder in (openvino_folder, tmp_path / "nothing"):
-        sampler = OpenVinoSampler(folder, tiny.wire().end)
-        core = TorchCore(tiny.trained_decoder(), tiny.wire(), sampler=sampler)
-        others = set(threading.enumerate())
-        core.warm_up()
-        for thread in set(threading.enumerate()) - others:
-            thread.join()
-        assert ("_engine" in vars(sampler)) == (folder == openvino_folder)
-    with pytest.raises(CandorError, match=r"^The sampling engine failed"):
-        next(core.stream(prompt, np.random.default_rng(0), 1.0, None))
+    wire, asked = tiny.wire(), list[int]()
+    sampler = OpenVinoSampler(openvino_folder if is_there else tmp_path / "nothing", wire.end)
+    whole = sampler.stream
+
+    def counted(prompt: list[int], rng: np.random.Generator, temperature: float):  # type: ignore[no-untyped-def]
+        asked.append(len(prompt))
+        return whole(prompt, rng, temperature)
+
+    sampler.stream = counted  # type: ignore[assignment, method-assign]
+    core = TorchCore(tiny.trained_decoder(), wire, sampler=sampler)
+    for is_warm in (False, True):
+        if is_warm:
+            core.warm_up()
+        assert list(core.stream(prompt, np.random.default_rng(0), 1.0, None))
+        assert asked == [len(prompt)] * (is_warm and is_there)
+
+
+def test_a_writer_that_stops_at_its_limit_is_taken_up_again(
+    prompt: list[int], openvino_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino_sampler, "ANSWER_LIMIT", 2)
+    wire = tiny.wire()
+    sampler = OpenVinoSampler(openvino_folder, wire.end)
+    core = TorchCore(tiny.trained_decoder(), wire, sampler=sampler)
+    core.warm_up()
+    texts = [list(core.stream(prompt, np.random.default_rng(s), 1.0, None)) for s in range(4)]
+    assert max(map(len, texts)) > 2
+
+
+def test_an_unfinished_text_leaves_nothing_under_way(
+    prompt: list[int], openvino_folder: Path
+) -> None:
+    sampler = OpenVinoSampler(openvino_folder, tiny.wire().end)
+    written = sampler.stream(prompt, np.random.default_rng(8), 1.0)
+    next(written)
+    assert sampler._engine.has_non_finished_requests()
+    written.close()
+    assert not sampler._engine.has_non_finished_requests()
 
 
 def test_two_threads_may_draw_at_once(prompt: list[int], openvino_folder: Path) -> None:
+    """And each gets what it gets alone."""
     sampler = OpenVinoSampler(openvino_folder, tiny.wire().end)
 
-    def drawn(seed: int) -> int:
+    def drawn(seed: int) -> list[list[int]]:
         rng = np.random.default_rng(seed)
-        return len(sampler.draw(prompt, 8, rng)) + len(list(sampler.stream(prompt, rng, 1.0)))
+        return [*sampler.draw(prompt, 8, rng), list(sampler.stream(prompt, rng, 1.0))]
 
+    alone = [drawn(seed) for seed in range(8)]
     with ThreadPoolExecutor(2) as pool:
-        assert all(n > 8 for n in pool.map(drawn, range(8)))
+        assert list(pool.map(drawn, range(8))) == alone
 
 
 def test_weights_that_cannot_be_prepared_leave_nothing(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from core_model.corpora.safety import FOLDER, Safety, normalised
 from core_model.decoder import Decoder, DecoderShape
 from core_model.errors import EmptySupport, HeldOutError, StorageError
 from core_model.prefix_tree import PackedRow
+from core_model.tasks import safety as safety_task
 from core_model.tasks.safety import (
     REPLY_TOKENS,
     UNSAFE_FROM,
@@ -319,17 +320,24 @@ def test_less_harm_is_safer_and_the_likelier_verdict_is_the_label(one: float, ot
     assert (graded(one) > 0.5) == (one < UNSAFE_FROM) or UNSAFE_FROM - 0.06 < one < UNSAFE_FROM
 
 
-def test_safe_is_taught_as_surely_as_people_scored_it(corpus: Safety, tokenizer: Tokenizer) -> None:
+def test_safe_is_taught_as_surely_as_people_scored_it(
+    corpus: Safety, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taught(texts: list[str], labels: list[str], groups: list[str], values: tuple[str, str]):  # type: ignore[no-untyped-def]
+        assert values == ("yes", "no") and len(texts) == len(labels) == len(groups)
+        return np.tile([0.9, 0.1], (len(texts), 1))
+
     with corpora.register(corpus):
         plain = SafetyTask(Wire(tokenizer))._safe
-        mixed = SafetyTask(Wire(tokenizer), teacher_share=0.5)._safe
+        monkeypatch.setattr(safety_task, "out_of_fold", taught)
+        mixed = SafetyTask(Wire(tokenizer), teacher_share=0.25)._safe
     scored = [r.values for r in corpus.records("train") if "safe" in r.values]
     assert len(scored) == len(plain) == len(mixed)
     for values in scored:
         pair = values["prompt"], values["reply"]
         harm = corpus.harm_of(values)
         assert harm is not None and plain[pair] == pytest.approx(graded(harm))
-        assert abs(mixed[pair] - plain[pair] / 2 - 0.25) <= 0.25  # the teacher says 0 to 1
+        assert mixed[pair] == pytest.approx(0.75 * plain[pair] + 0.25 * 0.9)
 
 
 @settings(max_examples=60)

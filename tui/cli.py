@@ -306,11 +306,11 @@ def _check_query(text: str) -> None:
     joint.resolve(notation.parse(text))
 
 
-def _data(data: str | None, where: str = "--data") -> str | None:
-    return _checked(sys.stdin.read() if data == "-" else data, where)
+def _data(data: str | None) -> str | None:
+    return _checked(sys.stdin.read() if data == "-" else data)
 
 
-def _checked(data: str | None, where: str = "--data") -> str | None:
+def _checked(data: str | None) -> str | None:
     """Text without control characters; raises CandorError where it is empty or too long."""
     from persona.turn import CONTROLS, readable
 
@@ -318,11 +318,11 @@ def _checked(data: str | None, where: str = "--data") -> str | None:
         return None
     cleaned = CONTROLS.sub("", readable(data)).strip()
     if not cleaned:
-        raise CandorError(f"The text in {where} is empty. Give some text, or leave {where} out.")
+        raise CandorError("The text to read is empty. Give some text.")
     if len(cleaned) > DATA_LIMIT:
         raise CandorError(
-            f"The text in {where} has {len(cleaned):,} characters; at most {DATA_LIMIT:,} are "
-            "read. Give a passage of it."
+            f"The text to read has {len(cleaned):,} characters; at most {DATA_LIMIT:,} are read. "
+            "Give a passage of it."
         )
     return cleaned
 
@@ -373,7 +373,7 @@ def anonymise(
     """
     from tui.queries import anonymous
 
-    passage = _data(text, "TEXT")
+    passage = _data(text)
     assert passage is not None
     _write(anonymous(program(context).load_core(loading_line()), passage, seed, as_json))
 

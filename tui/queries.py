@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from core_model import notation
-from core_model.anonymity import CORPUS, HIDDEN, KEPT, anonymised, posterior, told_of_author
+from core_model.anonymity import CORPUS, HIDDEN, KEPT, RUN, anonymised, posterior, told_of_author
 from core_model.core import Answer, Core, Distribution, Estimate
 from core_model.corpora import schema
 from core_model.errors import CandorError, InvalidQuery
@@ -156,8 +156,13 @@ def anonymous(core: Core, passage: str, seed: int, as_json: bool) -> str:
     best = drafts[0]
     shares = posterior(core, KEPT, best.text)
     topic = schema(CORPUS).variable(KEPT).values[int(shares.argmax())]
+    warning = ""
+    if best.told >= before:
+        warning = "! It tells no less than the passage did. Another --seed may do better.\n"
+    elif best.copied > RUN:
+        warning = "! Every draft repeats words of the passage. Another --seed may do better.\n"
     told = (
         f"tells {best.told:.2f} nats of its author, the passage {before:.2f} · about {topic} "
         f"{shares.max():.0%} · at most {best.copied} words of the passage in a row"
     )
-    return f"{printable(best.text)}\n\n{plain(wrap_muted(told, WIDTH))}\n"
+    return f"{printable(best.text)}\n\n{plain(wrap_muted(told, WIDTH))}\n{warning}"

@@ -126,7 +126,8 @@ def _safe_targets(
 ) -> dict[tuple[str, str], float]:
     """P(safe) that is taught of each scored reply, by prompt and reply."""
     scored = [record for record in records if "safe" in record.values]
-    own = np.array([graded(corpus.harm_of(record.values) or 0.0) for record in scored])
+    harms = [corpus.harm_of(record.values) for record in scored]
+    own = np.array([graded(harm) for harm in harms if harm is not None])
     if teacher_share and scored:
         texts = [f"{r.values['prompt']}\n{r.values['reply']}" for r in scored]
         groups = [corpus.group_of(r.values) for r in scored]

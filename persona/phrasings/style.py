@@ -27,7 +27,6 @@ INTERCHANGEABLE = (
     ("give me", "show me", "get me"),
     ("draw", "generate", "pick"),
     ("called", "named"),
-    ("born in", "from"),
     ("guess", "work out", "figure out", "infer"),
     ("diverse", "varied", "mixed"),
     ("uncertain", "unsure", "undecided"),
@@ -39,7 +38,9 @@ INTERCHANGEABLE = (
     ("might", "could", "would"),
 )
 """Words of which each can stand for the others in a question."""
-NOUN = re.compile(r"\b(a|the|your|my|best|first|wild|educated|random|lucky) $", re.I)
+NOUN = re.compile(
+    r"\b(a|the|your|my|best|first|another|one|this|any|fair|wild|educated|random|lucky) $", re.I
+)
 """Behind one of these a guess or a pick is a noun, and stays."""
 MAY_BE_NOUNS = ("draw", "pick", "guess")
 LEAD_IN_SHARE = 0.07

@@ -7,6 +7,7 @@ be of the persona's, and Candor's safety query judges its replies without withho
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
@@ -71,15 +72,16 @@ class Base:
         prompt = self.wire.chat(question, before)
         tokens: list[int] = []
         shown = ""
-        for token in self.core.stream(prompt, rng, temperature, None):
-            tokens.append(token)
-            text = self.wire.tokenizer.decode_value(tokens)
-            # A character may take several tokens; it is shown once it is whole.
-            if not text.endswith("\ufffd"):
-                yield text[len(shown) :]
-                shown = text
-            if len(tokens) == MAX_REPLY_TOKENS:
-                return
+        with contextlib.closing(self.core.stream(prompt, rng, temperature, None)) as stream:
+            for token in stream:
+                tokens.append(token)
+                text = self.wire.tokenizer.decode_value(tokens)
+                # A character may take several tokens; it is shown once it is whole.
+                if not text.endswith("\ufffd"):
+                    yield text[len(shown) :]
+                    shown = text
+                if len(tokens) == MAX_REPLY_TOKENS:
+                    return
 
 
 @dataclass(frozen=True, slots=True)
