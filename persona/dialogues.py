@@ -101,7 +101,7 @@ CALIBRATED_SHARE, BRIEF_SHARE, OTHER_GOAL_SHARE = 0.85, 0.15, 0.95
 HELD_OUT_YEAR_SHARE = 0.5
 NAME_TEMPER = 0.6
 """Names are drawn in proportion to (births)^NAME_TEMPER: common ones first, rare ones too."""
-NEW_CALL_TRIES = 8
+NEW_CALL_TRIES = 20
 CORRECTED_SHARE = 0.6
 """Of calls that meet an error, how many are made again without their last condition."""
 
