@@ -223,7 +223,8 @@ def test_follow_ups_resolve_what_they_lean_on() -> None:
         (before, turn)
         for dialogue in dialogues("train")
         for before, turn in zip(dialogue.turns, dialogue.turns[1:], strict=False)
-        if turn.wording in follows and before.call is not None
+        # What was dropped because no record has it is another test's.
+        if turn.wording in follows and before.call is not None and not turn.before
     ]
     assert len(leaning) > 30
     for before, turn in leaning:
