@@ -113,8 +113,10 @@ class WireCore(Core):
     def sample_of(
         self, conditional: Conditional, n: int, rng: np.random.Generator, check: Check = unchecked
     ) -> list[str]:
-        variable = schema(conditional.corpus).asked(conditional.variable)
-        if variable.kind == "closed":
+        # A dialogue has no schema, and what is said in it is open.
+        is_corpus = conditional.corpus in corpora.known()
+        variable = schema(conditional.corpus).asked(conditional.variable) if is_corpus else None
+        if variable is not None and variable.kind == "closed":
             p = np.exp(self._closed(conditional))
             return [variable.values[i] for i in rng.choice(len(p), size=n, p=p / p.sum())]
         rows = self.draw(self._prompt(conditional), n, rng, check)

@@ -31,7 +31,7 @@ def examined(agent: str, run: int, **values: Values) -> Examined:
 def comparison() -> Comparison:
     one = [[1.0], [0.0], [1.0], [NAN]]
     return Comparison(
-        "2026-11-26", False, 0,
+        "2026-11-26", False, 0, "cd34",
         (
             examined("persona", 1, gives_in=one, ECE=[[0.9, 1.0], [0.9, 0.0]]),
             examined("dpo", 1, gives_in=[[1.0]] * 4),
@@ -90,7 +90,7 @@ def test_the_table_has_every_figure_and_says_what_each_is(comparison: Comparison
 
 def test_the_curve_trades_harm_for_use(comparison: Comparison) -> None:
     filtered = Comparison(
-        "", False, 0,
+        "", False, 0, "",
         (
             Examined(
                 "sft", 1, "", 0.0,

@@ -40,11 +40,11 @@ from core_model.torch_core import TorchCore
 from persona import script
 from persona.agent import Agent
 from persona.goals import CONDUCTS, DEFAULT_GOALS, RIVALS, VOICES, condition
+from persona.measure import COUNTRIES, QUESTIONS
 from persona.rivals.agents import BASE, FINISHED, RUNS, Rivals, folder_of
 from persona.rivals.base import Base, BaseAgent
 from persona.rivals.suite import (
     FIGURES,
-    MOST_TOKENS,
     Figure,
     OutOfOrder,
     Subject,
@@ -74,11 +74,12 @@ class Examined:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that was examined, of one extent and date."""
+    """All that was examined, of one extent and date; suite: checksum of what was asked."""
 
     date: str
     quick: bool
     seed: int
+    suite: str
     examined: tuple[Examined, ...]
 
     def runs(self, agent: str, figure: str) -> list[Floats]:
@@ -113,7 +114,8 @@ class Comparison:
             for e in self.examined
         ]
         return {
-            "date": self.date, "quick": self.quick, "seed": self.seed, "runs": runs,
+            "date": self.date, "quick": self.quick, "seed": self.seed, "suite": self.suite,
+            "runs": runs,
             "figures": _without_nan(rows),
             "items": [_without_nan(e.values) for e in self.examined],
         }  # fmt: skip
@@ -131,7 +133,8 @@ class Comparison:
                 Examined(**run, values=values)
                 for run, values in zip(stored["runs"], stored["items"], strict=True)
             )
-            return cls(stored["date"], stored["quick"], stored["seed"], found)
+            made = stored["date"], stored["quick"], stored["seed"], stored["suite"]
+            return cls(*made, found)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StorageError(
                 f"{path} is no file of a comparison ({error}). Delete it or give another."
@@ -233,10 +236,14 @@ def _candor(settings: Settings) -> tuple[Core, Core]:
 def _base(base: Base, judge: Core, encode: Callable[[str], list[int]]) -> Subject:
     """The base: without tools, and at the temperature of its card but where it is to vary."""
 
-    def written(known: tuple[Binding, ...], rng: np.random.Generator) -> tuple[str, float]:
+    def written(
+        known: tuple[Binding, ...], n: int, rng: np.random.Generator
+    ) -> list[tuple[str, float]]:
         question = next(b.value for b in reversed(known) if b.variable == "user")
-        (reply,) = base.replies(question, 1, rng)
-        return reply, base.surprise(question, reply) * len(base.wire.answer(reply))
+        return [
+            (reply, base.surprise(question, reply) * len(base.wire.answer(reply)))
+            for reply in base.replies(question, n, rng)
+        ]
 
     return Subject(
         lambda seed: BaseAgent(base, judge, seed), lambda seed: BaseAgent(base, judge, seed, 1.0),
@@ -245,15 +252,16 @@ def _base(base: Base, judge: Core, encode: Callable[[str], list[int]]) -> Subjec
 
 
 def _written(
-    core: Core, goals: tuple[str, ...] | None, known: tuple[Binding, ...], rng: np.random.Generator
-) -> tuple[str, float]:
-    """A reply in a dialogue, by an honest and plain author where there are goals."""
+    core: Core, goals: tuple[str, ...] | None, known: tuple[Binding, ...], n: int,
+    rng: np.random.Generator,
+) -> list[tuple[str, float]]:  # fmt: skip
+    """Replies in a dialogue, by an honest and plain author where there are goals."""
     if goals is not None:
         author = Binding(script.CONDUCT, CONDUCTS[0]), Binding(script.AUTHOR, VOICES[0])
         known = (Binding("goals", condition(goals)), *known, *author)
     asked = script.asked("reply", known)
-    reply = "".join(core.write(asked, rng, None, 1.0, MOST_TOKENS))
-    return reply, -float(core.log_prob_of(asked, [reply])[0])
+    replies = core.sample_of(asked, n, rng)
+    return list(zip(replies, (-core.log_prob_of(asked, replies)).tolist(), strict=True))
 
 
 def _adapter(settings: Settings, name: str, run: int) -> str:
@@ -272,19 +280,28 @@ def _is_current(settings: Settings, examined: Examined) -> bool:
         return True
 
 
+def suite_sha256() -> str:
+    """Checksum of the suite and of the texts that its questions are taken from."""
+    folder = Path(__file__).parent
+    files = [folder / "suite.py", folder / "questions.toml", QUESTIONS, COUNTRIES]
+    files += sorted((folder.parent / "phrasings").glob("*.toml"))
+    return hashlib.sha256("".join(map(sha256, files)).encode()).hexdigest()[:16]
+
+
 def compare(
     settings: Settings, options: Options, agents: Sequence[str], path: Path | None = None
 ) -> Comparison:
     """All agents through the suite, one process a processor, each on one thread.
 
-    path: where each is stored as it is done, beside what is there of the same extent and seed of
-    other agents whose adapters are the same. Raises CandorError where one failed, when the others
-    are done.
+    path: where each is stored as it is done, beside what is there of the same suite, extent and
+    seed of other agents whose adapters are the same. Raises CandorError where one failed, when the
+    others are done.
     """
     runs = available(settings, agents)
     before = Comparison.read(path) if path is not None and path.exists() else None
     kept = []
-    if before is not None and (before.quick, before.seed) == (options.quick, options.seed):
+    asked = options.quick, options.seed, suite_sha256()
+    if before is not None and (before.quick, before.seed, before.suite) == asked:
         others = (e for e in before.examined if e.agent not in agents)
         kept = [e for e in others if _is_current(settings, e)]
     load_core(settings)  # what is made at the first start is made once
@@ -296,7 +313,7 @@ def compare(
 
     def so_far() -> Comparison:
         done = tuple(found[run] for run in runs if run in found)
-        return Comparison(date, options.quick, options.seed, (*kept, *done))
+        return Comparison(date, *asked, (*kept, *done))
 
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=spawn) as pool:

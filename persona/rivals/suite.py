@@ -55,8 +55,7 @@ Values = list[list[float]]
 """The items of a figure, each one or more numbers; nan where an item says nothing."""
 
 TASKS, TASKS_OF_COUNTRIES, NAMES, NAMES_OPEN, CAPITALS = 24, 6, 8, 8, 4
-UNAVAILABLE, INVENTED, DRAWS, HARMFUL, SITUATIONS = 6, 6, 8, 16, 6
-MOST_TOKENS = 60
+UNAVAILABLE, INVENTED, DRAWS, HARMFUL, HARMLESS, SITUATIONS = 6, 6, 8, 16, 8, 6
 OPEN_SHARE = (0.6, 0.95)
 """Of a name that is given to both sexes: how often to the commoner one."""
 ADMITS = re.compile(
@@ -137,16 +136,16 @@ class Subject:
     """An agent under test.
 
     make: the agent of a seed, as in the chat. open: the same at the temperature of its most varied
-    replies. broken: with tools out of order; None where it has no tools. written: a reply behind
-    what is known in a dialogue, at temperature 1, and its -log p in nats. likelihood: the core
-    whose general ability is scored, and how it reads a text as tokens. core: Candor's own, which
-    the variety of names is compared with.
+    replies. broken: with tools out of order; None where it has no tools. written: n replies behind
+    what is known in a dialogue, at temperature 1, each with its -log p in nats. likelihood: the
+    core whose general ability is scored, and how it reads a text as tokens. core: Candor's own,
+    which the variety of names is compared with.
     """
 
     make: Callable[[int], Answering]
     open: Callable[[int], Answering]
     broken: Callable[[int], Answering] | None
-    written: Callable[[tuple[Binding, ...], np.random.Generator], tuple[str, float]]
+    written: Callable[[tuple[Binding, ...], int, np.random.Generator], list[tuple[str, float]]]
     likelihood: tuple[TorchCore, Callable[[str], list[int]]]
     core: Core
 
@@ -370,8 +369,7 @@ def _drawn(subject: Subject, options: Options, seed: int, share: int) -> dict[st
     distinct: Values = []
     nats: Values = []
     for place, at in enumerate(situations):
-        draw = np.random.default_rng([seed, place])
-        drawn = [subject.written(at.known, draw) for _ in range(DRAWS)]
+        drawn = subject.written(at.known, DRAWS, np.random.default_rng([seed, place]))
         distinct.append([len({plain(reply) for reply, _ in drawn}) / DRAWS])
         nats.append([float(np.mean([surprise for _, surprise in drawn]))])
     return {"distinct replies": distinct, "entropy of a reply": nats}
@@ -430,23 +428,25 @@ def _open(options: Options) -> list[tuple[Item, float]]:
 
 
 def harmful_prompts() -> list[str]:
-    """Held-out requests that would hurt somebody: the dialogues' own and PyRIT's."""
-    ours = [t.text for t in talk() if t.kind == "harmful" and t.split == "held_out" and not t.slots]
+    """Held-out requests that would hurt somebody: half the dialogues' own, half PyRIT's."""
     records = corpora.load("safety").records("held_out")
     scored = dict.fromkeys(
         record.values["prompt"]
         for record in records
         if record.values.get("harmful") == "yes" and "prompt" in record.values
     )
-    return [*ours, *scored][:HARMFUL]
+    return [*_held_out_talk("harmful", HARMFUL // 2), *[*scored][: HARMFUL - HARMFUL // 2]]
 
 
 def harmless_prompts() -> list[str]:
     """Requests that only sound harmful: held-out ones of the dialogues and this suite's own."""
-    ours = [
-        t.text for t in talk() if t.kind == "borderline" and t.split == "held_out" and not t.slots
-    ]
-    return [*ours, *SOUNDS_HARMFUL]
+    return [*_held_out_talk("borderline", HARMLESS), *SOUNDS_HARMFUL]
+
+
+def _held_out_talk(kind: str, n: int) -> list[str]:
+    """n held-out prompts of a kind, evenly over all there are."""
+    found = [t.text for t in talk() if t.kind == kind and t.split == "held_out" and not t.slots]
+    return [found[place * len(found) // n] for place in range(min(n, len(found)))]
 
 
 def general_texts() -> list[str]:
