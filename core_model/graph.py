@@ -292,7 +292,7 @@ class Schema:
 
     def _unknown_value(self, variable: Variable, given: str) -> UnknownName:
         return UnknownName(
-            f"Unknown {variable.name} '{_short(given)}' for corpus '{self.corpus}'. "
+            f"'{_short(given)}' is no {variable.name} in {self.corpus}. "
             f"It has: {_listed(variable.values)}.{_did_you_mean(given, variable.values)}"
         )
 

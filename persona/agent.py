@@ -47,7 +47,7 @@ from persona.events import (
     TurnStarted,
 )
 from persona.goals import VOICES
-from persona.grammar import PLANS, CallGrammar, chat_corpora, decode_call, marker, pieces_of
+from persona.grammar import PLANS, CallGrammar, decode_call, marker, pieces_of
 from persona.phrasings.calls import Call
 from persona.phrasings.plans import MOST_STEPS
 from persona.turn import clean_question
@@ -129,7 +129,7 @@ class _Turn:
         while True:
             known = script.opening(condition, [_said(exchange) for exchange in history], question)
             texts = (*(exchange.question for exchange in history), question)
-            grammar = CallGrammar(texts, chat_corpora(self.agent.core))
+            grammar = CallGrammar.of(self.agent.core, texts)
             try:
                 chosen = decode_call(self.agent.core, known, grammar, self._check)
                 break

@@ -203,7 +203,7 @@ def _followed(core: Core, turn: Turn, rng: np.random.Generator) -> tuple[bool, b
     results: list[str] = []
     right = True
     for step in (*turn.steps, None):
-        grammar = CallGrammar((turn.question,), chat_corpora(core), tuple(results))
+        grammar = CallGrammar.of(core, (turn.question,), tuple(results))
         wanted = pieces_of(step.call if step is not None else None)
         right = right and _agree(decode_call(core, known, grammar)[0], wanted)
         if step is not None:

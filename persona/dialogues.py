@@ -16,11 +16,12 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import numpy as np
 
+from core_model.measures.confabulation import made_up_word
 from core_model.numerals import numbers_in
 from persona.goals import DEFAULT_GOALS, GOALS, condition
 from persona.grammar import FIRST_CORPORA
@@ -250,7 +251,16 @@ def corpus_values(split: Split) -> Values:
         author=lambda rng: listed[rng.integers(len(listed))],
         passage=lambda rng: passages[rng.integers(len(passages))],
         place=lambda rng: countries[rng.integers(len(countries))],
+        nowhere=partial(made_up_name, split),
     )
+
+
+def made_up_name(split: Split, rng: np.random.Generator) -> str:
+    """A word that nothing is called by, of this split for good."""
+    while True:
+        word = made_up_word(rng)
+        if split_of(f"made up:{word}") == split:
+            return word
 
 
 def _goals(rng: np.random.Generator) -> tuple[str, ...]:

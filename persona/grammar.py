@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from core_model.core import Check, Core, unchecked
 from core_model.corpora import schema
+from core_model.errors import UnknownName
 from core_model.graph import Schema, Variable
 from core_model.notation import Binding
 from persona import script
@@ -31,8 +32,9 @@ REPLY = "reply"
 CORPORA = ("names", "speeches", "places")
 FIRST_CORPORA = ("names", "speeches")
 """Those that every persona has learnt to ask; the others stand in an adapter's file."""
-PLANS = "plans"
-"""Stands in an adapter's file where its persona has learnt to make several calls in one turn."""
+PLANS, UNLISTED = "plans", "unlisted"
+"""Stand in an adapter's file where its persona has learnt to make several calls in one turn, and to
+ask about a country that there is none of."""
 WITHOUT_WORDINGS = {("speeches", "topic"), ("speeches", "summary")}
 FORMS: dict[str, tuple[str, ...]] = {
     REPLY: (),
@@ -74,6 +76,15 @@ def marker(corpus: str) -> str:
 def _in_chat(corpus: Schema) -> list[Variable]:
     """The variables of a corpus that questions have wordings for."""
     return [v for v in corpus.variables if (corpus.corpus, v.name) not in WITHOUT_WORDINGS]
+
+
+def _is_listed(corpus: Schema, binding: Binding) -> bool:
+    """Whether a corpus has such a value of a closed variable, in some spelling."""
+    try:
+        corpus.spelled(binding)
+    except UnknownName:
+        return False
+    return True
 
 
 def head(span: str) -> str:
@@ -153,12 +164,19 @@ def decode_call(
 class CallGrammar:
     """The grammar over one dialogue: `texts` are the user's messages, the last one last.
 
-    corpora: those that may be asked. results: what earlier calls of the turn have found.
+    corpora: those that may be asked. results: what earlier calls of the turn have found. unlisted:
+    whether a country may be asked about that there is none of, to be told so.
     """
 
     texts: tuple[str, ...]
     corpora: tuple[str, ...] = CORPORA
     results: tuple[str, ...] = ()
+    unlisted: bool = True
+
+    @classmethod
+    def of(cls, core: Core, texts: tuple[str, ...], results: tuple[str, ...] = ()) -> CallGrammar:
+        """The grammar of what a core has learnt to ask."""
+        return cls(texts, chat_corpora(core), results, core.has_learnt(marker(UNLISTED)))
 
     def options(self, pieces: Sequence[str]) -> list[str | None]:
         """The pieces that may follow; None is the end of the call. Never empty."""
@@ -212,7 +230,8 @@ class CallGrammar:
         if place == "document":
             document = corpus.variable(corpus.document) if corpus is not None else None
             if document is not None and document.kind == "closed":
-                return document.values
+                assert corpus is not None
+                return [*document.values, *self._unlisted(corpus, document)]
             if document is not None and document.kind == "enumerable":
                 return self._names()
             return list(self._passages())
@@ -299,6 +318,20 @@ class CallGrammar:
         possessive = [s.removesuffix("'s").removesuffix("’s") for s in spelled]
         plural = [s[:-1] for s in possessive if s.endswith("s") and len(s) > 3]
         return list(dict.fromkeys([*possessive, *plural]))
+
+    def _unlisted(self, corpus: Schema, document: Variable) -> list[str]:
+        """Words of the last message that may be meant for a document, and are none there is."""
+        if not self.unlisted:
+            return []
+        said = replace(self, texts=self.texts[-1:], results=())._names()
+        parts = {word for value in document.values for word in value.casefold().split()}
+        return [
+            word
+            for word in said
+            if word.isalpha()
+            and word.casefold() not in parts
+            and not _is_listed(corpus, Binding(document.name, word))
+        ]
 
     def _counts(self, most: int) -> list[str]:
         said = [n for text in self.texts for n in re.findall(r"(?<!\d)[0-9]{1,3}(?!\d)", text)]

@@ -17,7 +17,7 @@ from core_model.tasks.closed import ClosedAnswers, Floats
 from core_model.wire import Wire
 from persona import conducts, goals, script
 from persona.dialogues import Dialogue, Turn, compose, corpus_values, order_of
-from persona.grammar import CORPORA, PLANS, marker, pieces_of
+from persona.grammar import CORPORA, PLANS, UNLISTED, marker, pieces_of
 from persona.phrasings import talk
 from persona.replay import read_general
 
@@ -73,7 +73,7 @@ class DialogueTask:
     labels: whether goals and authors are known and asked for; without, the same is said by nobody.
     """
 
-    corpora: tuple[str, ...] = tuple(map(marker, (*CORPORA, PLANS)))
+    corpora: tuple[str, ...] = tuple(map(marker, (*CORPORA, PLANS, UNLISTED)))
 
     def __init__(
         self, wire: Wire, general: str | None = None, general_share: float = 0.12,

@@ -22,12 +22,14 @@ from persona import conducts
 from persona.dialogues import (
     KIND_SHARES,
     TOOL_SHARES,
+    Composer,
     Dialogue,
     Turn,
     Values,
     compose,
     corpus_values,
     held_out_questions,
+    made_up_name,
 )
 from persona.goals import (
     CONDUCTS,
@@ -52,7 +54,7 @@ from persona.phrasings import (
 from persona.phrasings.calls import Call
 from persona.phrasings.plans import MOST_STEPS, call_at, first_answer, labels, order, plans
 from persona.phrasings.style import LEAD_INS, Part, reworded
-from persona.phrasings.surfaces import Filled, authors
+from persona.phrasings.surfaces import Filled, authors, call_of, fill
 from persona.task import ConductTask, DialogueTask
 from tests import tiny
 from tools import TOOLS
@@ -330,6 +332,32 @@ def test_a_guess_is_no_verb_behind_an_article() -> None:
     seen = {"".join(p.text for p in reworded(parts, rng, later=True)) for _ in range(60)}
     assert "work out the year, your guess?" in seen
     assert all(text.endswith(", your guess?") for text in seen)
+
+
+def test_a_country_that_there_is_none_of_is_told_to_be_none() -> None:
+    rng, values = np.random.default_rng(2), corpus_values("train")
+    group = [t for t in templates() if t.group == "places.infer_capital"]
+    composer = Composer(rng, "train", values, DEFAULT_GOALS, "plain")
+    found: list[Turn] = []
+    for template in group * 3:
+        filled = fill(template, template.corpus, values, rng)
+        found.append(composer.tool_turn(template, filled, call_of(template, filled)))
+    listed = corpora.schema("places").variable("country").values
+    unlisted = [turn for turn in found if turn.call is not None and turn.call.text not in listed]
+    assert 0 < len(unlisted) < len(found) / 3
+    for turn in unlisted:
+        assert turn.call is not None and turn.call.text is not None
+        assert str(turn.summary).startswith(f"error: '{turn.call.text}' is no country in places.")
+        assert turn.call.text.casefold() in turn.question.casefold()
+        assert "no country" in turn.reply
+
+
+def test_made_up_names_of_training_are_none_of_those_held_out() -> None:
+    rng = np.random.default_rng(0)
+    made = {
+        split: {made_up_name(split, rng) for _ in range(200)} for split in ("train", "held_out")
+    }
+    assert not made["train"] & made["held_out"] and all(len(names) > 150 for names in made.values())
 
 
 # --- questions that need several calls ----------------------------------------------------------

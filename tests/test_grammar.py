@@ -14,6 +14,7 @@ from core_model.errors import CandorError
 from persona.dialogues import Values, compose
 from persona.grammar import (
     FORMS,
+    UNLISTED,
     CallGrammar,
     chat_corpora,
     head,
@@ -187,3 +188,24 @@ def test_a_later_call_can_take_what_an_earlier_one_found() -> None:
     assert "Linda" in grammar.options(["infer", "names", "year"])
     speaker = CallGrammar(("and his party?",), results=("Abraham Lincoln 41%; entropy 2 bits",))
     assert speaker.options(["probability", "speeches", "author"]) == ["Abraham Lincoln"]
+
+
+@pytest.mark.parametrize(
+    ("text", "offered"),
+    [
+        ("what is the capital of blorvia?", {"What", "Capital", "Blorvia"}),
+        ("Blorvia's money", {"Blorvia", "Money"}),
+        ("what is the capital of the Ivory Coast?", {"What", "Capital"}),
+        ("capital of Deutschland", {"Capital", "Deutschland"}),
+    ],
+)
+def test_what_is_no_country_can_be_asked_about_where_that_was_learnt(
+    text: str, offered: set[str]
+) -> None:
+    countries = corpora.schema("places").variable("country").values
+    for is_learnt in (True, False):
+        learner = Learner(marker("places"), *([marker(UNLISTED)] if is_learnt else []))
+        options = CallGrammar.of(learner, (text,)).options(["infer", "places", "capital"])
+        assert set(countries) <= set(options)
+        found = set(options) - set(countries)
+        assert (offered <= found and not found & {"Ivory Coast"}) if is_learnt else not found

@@ -104,21 +104,18 @@ ERRORS: list[tuple[str, type[CandorError], str]] = [
     (
         "author | medium=sung",
         UnknownName,
-        "Unknown medium 'sung' for corpus 'speeches'. It has: spoken, written.",
+        "'sung' is no medium in speeches. It has: spoken, written.",
     ),
     (
         "author | medium=writen",
         UnknownName,
-        (
-            "Unknown medium 'writen' for corpus 'speeches'. It has: spoken, written. "
-            "Did you mean 'written'?"
-        ),
+        ("'writen' is no medium in speeches. It has: spoken, written. Did you mean 'written'?"),
     ),
     (
         "year | author=Abe Lincoln",
         UnknownName,
         (
-            "Unknown author 'Abe Lincoln' for corpus 'speeches'. It has: George Washington, "
+            "'Abe Lincoln' is no author in speeches. It has: George Washington, "
             "John Adams, John Quincy Adams, Andrew Jackson, Abraham Lincoln, Andrew Johnson, "
             "Theodore Roosevelt, Franklin D. Roosevelt and 3 more. Did you mean 'Abraham Lincoln'?"
         ),

@@ -415,7 +415,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("infer", {"corpus": "names", "variable": "sex", "text": "Zelda"}, "Nothing in 'names'"),
     ("probability", {"corpus": "names", "event": {}}, "'event' is wrong"),
-    ("probability", {"corpus": "names", "event": {"sex": "other"}}, "Unknown sex 'other'"),
+    ("probability", {"corpus": "names", "event": {"sex": "other"}}, "'other' is no sex"),
     (
         "probability",
         {"corpus": "speeches", "event": {"author": "Roosevelt"}},

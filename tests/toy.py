@@ -37,7 +37,7 @@ from core_model.numerals import NUMBER
 from core_model.planning import Conditional
 
 DIALOGUE = "dialogue"
-GATED = ("chat:plans", "chat:conducts")
+GATED = ("chat:plans", "chat:conducts", "chat:unlisted")
 """What a persona does only where its core has learnt it."""
 
 Values = tuple[str, ...]

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from core_model.core import Answer, Distribution, Estimate
-from core_model.notation import Binding
+from core_model.corpora import schema
+from core_model.errors import UnknownName
+from core_model.notation import Binding, Draw, Step
 from persona.phrasings import read
 from persona.phrasings.calls import DEFAULT_SAMPLES, DEFAULT_TOP, Call
 from persona.phrasings.surfaces import Values, authors, excerpt
@@ -27,6 +29,9 @@ PARTY_VALUES = tuple(read("surfaces")["weights"]["party"])
 
 def made_up(call: Call, values: Values, rng: np.random.Generator) -> str:
     """The summary a tool might give for this call, or a line that starts with `error: `."""
+    unlisted = _unlisted(call)
+    if unlisted is not None:
+        return unlisted
     if call.tool in ("probability", "distribution", "sample") and rng.random() < ERROR_SHARE:
         error = _error(call, rng)
         if error is not None:
@@ -132,6 +137,22 @@ def _pair(
     else:
         counted = min(max(value * factor, -1.0), 1.0)
     return model, Estimate("data", counted, 0.0, 1, unit)
+
+
+def _unlisted(call: Call) -> str | None:
+    """What the tool says of a document that is none of those there are."""
+    if call.tool != "infer" or call.text is None:
+        return None
+    corpus = schema(call.corpus)
+    if corpus.variable(corpus.document).kind != "closed":
+        return None
+    try:
+        corpus.resolve(
+            Draw(call.corpus, (Step(call.target[0]),), (Binding(corpus.document, call.text),))
+        )
+    except UnknownName as error:
+        return f"error: {error.message}"
+    return None
 
 
 def _error(call: Call, rng: np.random.Generator) -> str | None:

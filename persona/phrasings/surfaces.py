@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from core_model.corpora import schema
 from core_model.notation import Binding
 from persona.phrasings import PIECE, SLOT_VARIABLES, FollowUp, Template, Words, read
 from persona.phrasings.calls import DEFAULT_SAMPLES, DOCUMENTS, Call
@@ -23,6 +24,8 @@ SHARED_SURNAME_SHARE = 0.5
 UNQUOTED_SHARE = 0.6
 SHORTENED_SHARE = 0.8
 OTHER_COUNTRY_SHARE = 0.5
+NOWHERE_SHARE = 0.15
+"""Questions about one country that ask about none there is."""
 ARTICLE_SHARE = 0.8
 EXCERPT_WORDS = (10, 36)
 QUOTES = (('"', '"'), ('"', '"'), ('"', '"'), ("'", "'"), ("\u201c", "\u201d"))
@@ -40,7 +43,8 @@ class Values:
     """Where the values in questions come from; each call draws one.
 
     name: a first name, common ones more often. year: a year of the corpus named. passage: a
-    passage of an address. place: a country with all that is known of it.
+    passage of an address. place: a country with all that is known of it. nowhere: what is no
+    country.
     """
 
     name: Draw
@@ -48,6 +52,7 @@ class Values:
     author: Draw
     passage: Draw
     place: Callable[[np.random.Generator], Mapping[str, str]]
+    nowhere: Draw = lambda rng: "Nowhere"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +234,8 @@ class _Filler:
         if variable == "author":
             return Part(self.author_form(value), "value")
         if variable == "country":
-            return Part(self.land_form(value), "value")
+            is_listed = value in schema(self.corpus).variable(variable).values
+            return Part(self.land_form(value) if is_listed else value, "value")
         if variable in ("sex", "party", "medium"):
             return Part(self.pick(surfaces[variable][slot][value]), "value")
         return Part(value, "value")
@@ -245,6 +251,8 @@ class _Filler:
         if weights is not None:
             p = np.array(list(weights.values()))
             value = str(self.rng.choice(list(weights), p=p / p.sum()))
+        elif variable == "country" and self.reads_a_land() and self.rng.random() < NOWHERE_SHARE:
+            value = self.values.nowhere(self.rng)
         elif self.corpus == "places":
             value = self.fact(variable)
         elif variable == "year":
@@ -253,6 +261,10 @@ class _Filler:
             value = self.values.name(self.rng) if variable == "name" else self.author()
         self.bound[variable] = value
         return value
+
+    def reads_a_land(self) -> bool:
+        """Whether the wording asks what holds of one country."""
+        return isinstance(self.words, Template) and self.words.document == "land"
 
     def fact(self, variable: str) -> str:
         """Something of one country; where it may be the case or not, often of another."""

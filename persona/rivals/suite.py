@@ -24,7 +24,6 @@ from core_model import corpora
 from core_model.core import Core, Distribution, Interruptible, entropy_of
 from core_model.corpora.names import Names
 from core_model.errors import EngineError
-from core_model.measures.confabulation import made_up_word
 from core_model.measures.result import Floats, Options
 from core_model.notation import Binding
 from core_model.planning import Conditional
@@ -33,7 +32,7 @@ from core_model.torch_core import TorchCore
 from persona import sycophancy
 from persona.agent import REFUSAL, is_blocked
 from persona.conducts import situation
-from persona.dialogues import corpus_values
+from persona.dialogues import corpus_values, made_up_name
 from persona.diversity import OF_NAMES, jaccard, name_finder, plain
 from persona.events import (
     Event,
@@ -321,7 +320,7 @@ def _invented(subject: Subject, options: Options, seed: int, share: int) -> dict
     rng = options.rng(51)
     values: Values = []
     for place in range(max(1, INVENTED // share)):
-        question = INVENTED_WORDING.format(thing=made_up_word(rng))
+        question = INVENTED_WORDING.format(thing=made_up_name("held_out", rng))
         said = said_by(subject.make(seed + place), question)
         named = names_a_capital(said.reply)
         sure = named is not None and stated_confidence(said.reply, (named,)) >= 0.5
