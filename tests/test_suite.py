@@ -187,7 +187,7 @@ def figures(write: Write) -> dict[str, float]:
     """What the suite finds of a speaker, without the parts that need calls or a real core."""
     subject = Subject(
         lambda _: Speaker(write), lambda _: Speaker(write), lambda _: Speaker(write, errors=1),
-        lambda known, rng: (write((), known[-1].value), 1.0), None,  # type: ignore[arg-type]
+        lambda known, n, rng: [(write((), known[-1].value), 1.0)] * n, None,  # type: ignore[arg-type]
         TinyNames(),
     )  # fmt: skip
     found: dict[str, float] = {}

@@ -44,7 +44,7 @@ class Values:
 
     name: a first name, common ones more often. year: a year of the corpus named. passage: a
     passage of an address. place: a country with all that is known of it. nowhere: what is no
-    country.
+    country, where such may be asked about.
     """
 
     name: Draw
@@ -52,7 +52,7 @@ class Values:
     author: Draw
     passage: Draw
     place: Callable[[np.random.Generator], Mapping[str, str]]
-    nowhere: Draw = lambda rng: "Nowhere"
+    nowhere: Draw | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +251,8 @@ class _Filler:
         if weights is not None:
             p = np.array(list(weights.values()))
             value = str(self.rng.choice(list(weights), p=p / p.sum()))
-        elif variable == "country" and self.reads_a_land() and self.rng.random() < NOWHERE_SHARE:
+        elif variable == "country" and self.is_nowhere():
+            assert self.values.nowhere is not None
             value = self.values.nowhere(self.rng)
         elif self.corpus == "places":
             value = self.fact(variable)
@@ -262,9 +263,11 @@ class _Filler:
         self.bound[variable] = value
         return value
 
-    def reads_a_land(self) -> bool:
-        """Whether the wording asks what holds of one country."""
-        return isinstance(self.words, Template) and self.words.document == "land"
+    def is_nowhere(self) -> bool:
+        """Whether a wording that asks what holds of one country shall ask it of none."""
+        if self.values.nowhere is None or not isinstance(self.words, Template):
+            return False
+        return self.words.document == "land" and self.rng.random() < NOWHERE_SHARE
 
     def fact(self, variable: str) -> str:
         """Something of one country; where it may be the case or not, often of another."""
