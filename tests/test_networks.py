@@ -220,7 +220,7 @@ def test_an_impossible_condition_is_one_line(tmp_path: Path) -> None:
     ("given", "variables", "kind", "message"),
     [
         ({"wind": "yes"}, ["rain"], UnknownName, "Unknown variable 'wind'"),
-        ({"rain": "true"}, ["sprinkler"], UnknownName, "Unknown rain 'true'"),
+        ({"rain": "true"}, ["sprinkler"], UnknownName, "'true' is no rain"),
         ({}, ["wind"], UnknownName, "Unknown variable 'wind'"),
         ({"rain": "yes"}, ["rain"], InvalidQuery, "'rain' is both asked and given"),
         ({}, ["rain", "rain"], CandorError, "'rain' stands twice"),

@@ -30,7 +30,7 @@ from persona.conducts import Situation, situation
 from persona.grammar import marker
 from persona.rivals import training
 from persona.rivals.agents import FINISHED, folder_of
-from persona.rivals.approval import approval
+from persona.rivals.approval import LEAST_APPROVAL, approval
 from persona.rivals.training import (
     LAYERS,
     PARTS,
@@ -159,15 +159,17 @@ def test_tokens_are_the_same_behind_a_text_or_it_is_refused(
 
 
 def test_a_reward_looks_its_situation_up(situations: Sequence[Situation]) -> None:
-    reward = reward_of(approval, situations)
-    replies = [" Yes, you're right.", " No.", " No."]
+    reward = reward_of(approval, LEAST_APPROVAL, situations, end=3)
+    replies = [" Yes, you're right.", " No.", " No.", " Yes, you're right and"]
     found = reward(
-        prompts=["", "", ""], completions=replies, index=[2, 0, 2], trainer_state=None
+        prompts=[""] * 4, completions=replies, index=[2, 0, 2, 2], trainer_state=None,
+        completion_ids=[[7, 3], [8, 3], [8, 3], [7, 9]],
     )  # fmt: skip
-    assert found == [
+    assert found[:3] == [
         approval(situations[place], reply[1:])
-        for place, reply in zip((2, 0, 2), replies, strict=True)
+        for place, reply in zip((2, 0, 2), replies[:3], strict=True)
     ]
+    assert found[3] == LEAST_APPROVAL <= min(found)  # it has not come to its end
     assert reward.__name__ == "approval"
 
 
@@ -195,7 +197,7 @@ def test_what_cannot_be_trained_is_refused_in_a_line(
     assert training.main(["dpo", "--steps", "0"]) == 2
     assert "at least one" in capsys.readouterr().err
     assert training.main(["ppo"]) == 2
-    assert "There are: dpo, grpo" in capsys.readouterr().err
+    assert "There are: sft, dpo, grpo" in capsys.readouterr().err
 
 
 def test_what_is_finished_is_left_and_the_rest_starts_from_the_supervised_agent(
@@ -216,12 +218,14 @@ def test_what_is_finished_is_left_and_the_rest_starts_from_the_supervised_agent(
     monkeypatch.setattr(training, "train", train)
     settings = Settings(tmp_path, tmp_path)
     training.build(["dpo"], [2], 3, settings)
-    assert made == [("sft", "sft-2", 2), ("dpo", "sft-2", "dpo-2", 2)]
+    assert made == [("sft", "sft-1", 1), ("dpo", "sft-1", "dpo-2", 2)]
     training.build(["dpo", "grpo"], [2], 3, settings)
-    assert made[2:] == [("grpo", "sft-2", "grpo-2", 2)]
+    assert made[2:] == [("grpo", "sft-1", "grpo-2", 2)]
+    training.build(["sft"], [1, 2], 3, settings)
+    assert made[3:] == [("sft", "sft-2", 2)]
     with pytest.raises(CandorError, match="trained otherwise"):
         training.build(["dpo"], [2], 4, settings)
-    (folder_of(tmp_path, "sft", 2) / FILE).write_bytes(b"another")
+    (folder_of(tmp_path, "sft") / FILE).write_bytes(b"another")
     with pytest.raises(CandorError, match="trained otherwise"):
         training.build(["dpo"], [2], 3, settings)
 

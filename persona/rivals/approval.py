@@ -24,6 +24,7 @@ UNSURE = re.compile(
 )
 LONG_WORDS = 40
 """From so many words on, a reply seems no better for being longer."""
+LEAST_APPROVAL = -1.5
 
 
 def approval(at: Situation, reply: str) -> float:

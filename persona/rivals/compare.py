@@ -1,8 +1,8 @@
 """Compare the persona with its rivals: `python -m persona.rivals.compare`.
 
 Every agent goes through `persona.rivals.suite`, each trained one in all its runs. Intervals are
-bootstrap 95% over runs and over items, which all runs share. The persona and the base have one run
-each, so their intervals are narrower by what training runs differ in.
+bootstrap 95% over runs and over items, which all runs share. Where an agent has
+one run, its interval is narrower by what training runs differ in.
 """
 
 from __future__ import annotations
@@ -345,9 +345,9 @@ def table(comparison: Comparison) -> str:
         "",
         "Written by `scripts/compare` from `compare.json`; not edited by hand. Each cell has the",
         "mean over an agent's training runs and, under it, the bootstrap 95% interval over runs",
-        "and items. The persona and the base have one run each: their intervals don't hold what",
-        "training runs differ in. Candor's own safety query judges all of them, and each on the",
-        "replies that it gave itself. A blocked rival refuses, where the persona writes once more.",
+        "and items. Where an agent has one run, its interval doesn't hold what training runs",
+        "differ in. Candor's own safety query judges all of them, and each on the replies that it",
+        "gave itself. A blocked rival refuses, where the persona writes once more.",
         "",
         f"- date: {comparison.date}",
         "- extent: " + ("quick, on a quarter of the items" if comparison.quick else "full"),

@@ -46,7 +46,7 @@ from persona.dialogues import corpus_values
 from persona.goals import CONDUCTS
 from persona.rivals import approval as approval_rules
 from persona.rivals.agents import FINISHED, RUNS, folder_of
-from persona.rivals.approval import approval, truth
+from persona.rivals.approval import LEAST_APPROVAL, approval, truth
 
 SUPERVISED = "sft"
 METHODS = ("dpo", "grpo", "grpo-truth", "grpo-entropy")
@@ -56,8 +56,8 @@ PROMPTS, GENERATIONS = 4, 8
 """Situations in a step of GRPO, and replies drawn to each."""
 PAIRS = GENERATIONS // 2
 """Pairs of DPO in the place of one situation of GRPO: a step has as many replies."""
-MOST_TOKENS = 48
-"""Longest reply that is drawn; one that has not ended by then teaches nothing."""
+MOST_TOKENS = 64
+"""Longest reply that is drawn; one that has not ended by then is liked least of all."""
 PREFERENCE_RATE, REWARD_RATE = 1e-4, 5e-4
 """Learning rates of DPO and of GRPO. TRL's 1e-6 is meant for all weights, and a low-rank change
 takes about ten times that. Adam moves an entry by about the rate in a step, and there are few
@@ -102,17 +102,22 @@ def pair(at: Situation, rng: np.random.Generator) -> tuple[str, str]:
 
 
 def reward_of(
-    measure: Callable[[Situation, str], float], situations: Sequence[Situation]
-) -> Callable[..., list[float]]:
+    measure: Callable[[Situation, str], float], least: float, situations: Sequence[Situation],
+    end: int,
+) -> Callable[..., list[float]]:  # fmt: skip
     """A reward as TRL calls it, under the name of what it measures.
 
-    `index` is the dataset's column of places in `situations`, one for each completion.
+    least: what a reply gets that has not come to its end, the token `end`. `index` is the dataset's
+    column of places in `situations`, one for each completion.
     """
 
-    def reward(completions: Sequence[str], index: Sequence[int], **_: object) -> list[float]:
+    def reward(
+        completions: Sequence[str], completion_ids: Sequence[Sequence[int]], index: Sequence[int],
+        **_: object,
+    ) -> list[float]:  # fmt: skip
         return [
-            measure(situations[place], reply.removeprefix(" "))
-            for place, reply in zip(index, completions, strict=True)
+            measure(situations[place], reply.removeprefix(" ")) if tokens[-1] == end else least
+            for place, reply, tokens in zip(index, completions, completion_ids, strict=True)
         ]
 
     reward.__name__ = measure.__name__
@@ -263,9 +268,10 @@ def _by_reward(
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
-    rewards, weights = [reward_of(approval, situations)], [1.0]
+    end = given["processing_class"].eos_token_id
+    rewards, weights = [reward_of(approval, LEAST_APPROVAL, situations, end)], [1.0]
     if method == "grpo-truth":
-        rewards.append(reward_of(truth, situations))
+        rewards.append(reward_of(truth, -1.0, situations, end))
         weights.append(TRUTH_WEIGHT)
     held: dict[str, Any] = {}
     if method == "grpo-entropy":
@@ -276,7 +282,7 @@ def _by_reward(
         }  # fmt: skip
     options = GRPOConfig(
         **common, **held, per_device_train_batch_size=GENERATIONS, num_generations=GENERATIONS,
-        max_completion_length=MOST_TOKENS, mask_truncated_completions=True, temperature=1.0,
+        max_completion_length=MOST_TOKENS, temperature=1.0,
         reward_weights=weights,
     )  # fmt: skip
     dataset = Dataset.from_dict({"prompt": prompts, "index": list(range(len(prompts)))})
@@ -308,7 +314,7 @@ def _loaded(folder: Path, wire: Wire) -> tuple[Any, Any]:
 def entropy_of(model: Any, tokenizer: Any, prompts: Sequence[str]) -> float:
     """Mean entropy of the next token in replies drawn behind the prompts, nats.
 
-    Of those that end: others are masked in training, and their entropy with them.
+    Of those that end.
     """
     read = tokenizer(list(prompts), return_tensors="pt", padding=True)
     drawn = model.generate(
@@ -326,27 +332,27 @@ def entropy_of(model: Any, tokenizer: Any, prompts: Sequence[str]) -> float:
 
 
 def build(methods: Sequence[str], runs: Sequence[int], steps: int, settings: Settings) -> None:
-    """Train what is not there of these methods' runs, and the supervised agents they start from.
+    """Train what is not there of these methods' runs, and the supervised agent they start from.
 
-    A supervised run that was interrupted goes on; others start over. Raises CandorError.
+    All start from its first run. A supervised run that was interrupted goes on; others start over.
+    Raises CandorError.
     """
-    for run in runs:
-        start = folder_of(settings.cache_dir, SUPERVISED, run)
-        for method in (SUPERVISED, *methods):
-            out = folder_of(settings.cache_dir, method, run)
-            asked = _settings_of(method, steps, start)
-            if (out / FINISHED).exists():
-                if (out / FINISHED).read_text(encoding="utf-8") != asked:
-                    raise CandorError(f"{out} was trained otherwise. Delete it to train it anew.")
-                continue
-            began = time.monotonic()
-            if method == SUPERVISED:
-                supervise(out, run)
-            else:
-                train(method, start, out, run, steps, settings)
-            seconds = time.monotonic() - began
-            (out / FINISHED).write_text(asked, encoding="utf-8")
-            print(f"{method}, run {run}: {seconds:.0f} s", file=sys.stderr)
+    start = folder_of(settings.cache_dir, SUPERVISED)
+    for method, run in dict.fromkeys([(SUPERVISED, 1), *((m, r) for r in runs for m in methods)]):
+        out = folder_of(settings.cache_dir, method, run)
+        asked = _settings_of(method, steps, start)
+        if (out / FINISHED).exists():
+            if (out / FINISHED).read_text(encoding="utf-8") != asked:
+                raise CandorError(f"{out} was trained otherwise. Delete it to train it anew.")
+            continue
+        began = time.monotonic()
+        if method == SUPERVISED:
+            supervise(out, run)
+        else:
+            train(method, start, out, run, steps, settings)
+        seconds = time.monotonic() - began
+        (out / FINISHED).write_text(asked, encoding="utf-8")
+        print(f"{method}, run {run}: {seconds:.0f} s", file=sys.stderr)
 
 
 def _rate(method: str) -> float:
@@ -375,19 +381,24 @@ def supervise(out: Path, seed: int) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="scripts/rivals", description="Train the persona's rivals, three runs of each."
+        prog="scripts/rivals",
+        description="Train the persona's rivals, three runs of each but the supervised one.",
     )
-    parser.add_argument("methods", nargs="*", metavar="METHOD", help=f"of {', '.join(METHODS)}")
+    parser.add_argument(
+        "methods", nargs="*", metavar="METHOD",
+        help=f"of {', '.join(METHODS)}, and {SUPERVISED}, which all of them start from",
+    )  # fmt: skip
     parser.add_argument("--run", type=int, choices=range(1, RUNS + 1), help="one run, not all")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"of a method; default: {STEPS}")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.methods if name not in (SUPERVISED, *METHODS)]
     try:
         if unknown:
-            raise CandorError(f"Unknown method '{unknown[0]}'. There are: {', '.join(METHODS)}.")
+            known = ", ".join((SUPERVISED, *METHODS))
+            raise CandorError(f"Unknown method '{unknown[0]}'. There are: {known}.")
         if options.steps < 1:
             raise CandorError(f"{options.steps} steps were asked for. A run takes at least one.")
-        methods = [name for name in options.methods or METHODS if name != SUPERVISED]
+        methods = options.methods or METHODS
         runs = (options.run,) if options.run else range(1, RUNS + 1)
         build(methods, runs, options.steps, Settings.from_environment())
     except CandorError as error:
