@@ -35,6 +35,8 @@ FIRST_CORPORA = ("names", "speeches")
 PLANS, UNLISTED = "plans", "unlisted"
 """Stand in an adapter's file where its persona has learnt to make several calls in one turn, and to
 ask about a country that there is none of."""
+SHORTEST_UNLISTED = 3
+"""Letters of what is taken for the name of a country that there is none of."""
 WITHOUT_WORDINGS = {("speeches", "topic"), ("speeches", "summary")}
 FORMS: dict[str, tuple[str, ...]] = {
     REPLY: (),
@@ -329,6 +331,7 @@ class CallGrammar:
             word
             for word in said
             if word.isalpha()
+            and len(word) >= SHORTEST_UNLISTED
             and word.casefold() not in parts
             and not _is_listed(corpus, Binding(document.name, word))
         ]
