@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from core_model.measures.confabulation import made_up_word
 from core_model.numerals import numbers_in
 from persona.goals import DEFAULT_GOALS, GOALS, condition
 from persona.grammar import FIRST_CORPORA
@@ -258,6 +257,8 @@ def corpus_values(split: Split) -> Values:
 
 def made_up_name(split: Split, rng: np.random.Generator) -> str:
     """A word that nothing is called by, of this split for good."""
+    from core_model.measures.confabulation import made_up_word
+
     while True:
         word = made_up_word(rng)
         if split_of(f"made up:{word}") == split:

@@ -12,7 +12,7 @@ import numpy as np
 from core_model.core import Answer, Distribution, Estimate
 from core_model.corpora import schema
 from core_model.errors import UnknownName
-from core_model.notation import Binding, Draw, Step
+from core_model.notation import Binding
 from persona.phrasings import read
 from persona.phrasings.calls import DEFAULT_SAMPLES, DEFAULT_TOP, Call
 from persona.phrasings.surfaces import Values, authors, excerpt
@@ -147,9 +147,7 @@ def _unlisted(call: Call) -> str | None:
     if corpus.variable(corpus.document).kind != "closed":
         return None
     try:
-        corpus.resolve(
-            Draw(call.corpus, (Step(call.target[0]),), (Binding(corpus.document, call.text),))
-        )
+        corpus.spelled(Binding(corpus.document, call.text))
     except UnknownName as error:
         return f"error: {error.message}"
     return None
