@@ -1,4 +1,7 @@
-"""Adapters on disk: low-rank matrices in one safetensors file of bfloat16."""
+"""Adapters on disk: low-rank matrices in one safetensors file of bfloat16.
+
+An adapter changes the base or, where its file says so, the base as another adapter has changed it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from core_model.base_files import sha256
 from core_model.decoder import Decoder, DecoderShape, LowRank
 from core_model.errors import WeightsError
 
@@ -18,6 +22,10 @@ ROWS, ROW_TOKENS = "rows", "row_tokens"
 CORPORA = "corpora"
 FIRST_CORPORA = ("names", "speeches", "safety")
 """What adapters had learnt before their files said so."""
+RELEASE = Path(__file__).parent / "release"
+UPON, UPON_SHA256 = "upon", "upon_sha256"
+"""In the metadata of an adapter that changes what another has changed: the name of that one's
+folder, which is the release or stands beside its own, and the checksum of its file."""
 
 
 def save_adapter(decoder: Decoder, folder: Path, facts: dict[str, str]) -> None:
@@ -57,6 +65,45 @@ def read_adapter(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise WeightsError(f"The adapter {path} can't be read ({error}). Restore it.") from error
 
 
+def folder_named(name: str, beside: Path = Path()) -> Path:
+    """The folder of an adapter by its name: the one that ships with Candor, or a path."""
+    return RELEASE if name == RELEASE.name else beside / name
+
+
+def upon(start: Path, out: Path) -> dict[str, str]:
+    """The facts of an adapter in `out` that changes what the one in `start` has changed.
+
+    Raises WeightsError where `start` is neither the release nor a folder beside `out`.
+    """
+    if start.absolute() != folder_named(start.name, out.parent).absolute():
+        raise WeightsError(f"{start} is neither the release nor beside {out}. Train there.")
+    return {UPON: start.name, UPON_SHA256: _checksum(start)}
+
+
+def changed_by(folder: Path) -> list[Path]:
+    """The adapters under the one in a folder, from the one next to it down to the base.
+
+    Raises WeightsError where one can't be read or is another than when this one was trained.
+    """
+    _, facts = read_adapter(folder)
+    if UPON not in facts:
+        return []
+    below = folder_named(facts[UPON], folder.parent)
+    if _checksum(below) != facts[UPON_SHA256]:
+        raise WeightsError(
+            f"{folder / FILE} changes the adapter {below / FILE}, which is another since it was "
+            "trained. Train it anew."
+        )
+    return [below, *changed_by(below)]
+
+
+def _checksum(folder: Path) -> str:
+    try:
+        return sha256(folder / FILE)
+    except OSError as error:
+        raise WeightsError(f"The adapter {folder / FILE} can't be read ({error}).") from error
+
+
 def learnt(folder: Path) -> tuple[str, ...]:
     """The corpora that an adapter was trained on, from its file's metadata."""
     try:
@@ -76,6 +123,8 @@ def with_adapter(
     rows: rows of the embedding for an adapter that has none of its own. An adapter of a smaller
     rank than the least gets it: the directions that are new do nothing yet.
     """
+    for below in changed_by(folder)[:1]:
+        weights, rows = with_adapter(shape, weights, below, torch.float32, rows).merged(), None
     tensors, facts = read_adapter(folder)
     try:
         rank, scale = max(int(facts["rank"]), least_rank), float(facts["scale"])
@@ -91,7 +140,7 @@ def with_adapter(
     decoder = Decoder(shape, weights, dtype, rank, scale * rank, first, rows)
     try:
         grown = {
-            name: _grown(tensor.float(), decoder.get_parameter(name).detach(), int(facts["rank"]))
+            name: _grown(name, tensor.float(), decoder.get_parameter(name).detach())
             for name, tensor in tensors.items()
         }
         decoder.load_state_dict(grown)
@@ -100,14 +149,12 @@ def with_adapter(
     return decoder
 
 
-def _grown(stored: Tensor, fresh: Tensor, rank: int) -> Tensor:
+def _grown(name: str, stored: Tensor, fresh: Tensor) -> Tensor:
     """A stored matrix, A (rank, inputs) or B (outputs, rank), in a fresh one of larger rank."""
-    if stored.shape == fresh.shape:
-        return stored
-    whole, rows, columns = fresh.clone(), *stored.shape
-    wider = rows == rank and columns == fresh.shape[1]
-    taller = columns == rank and rows == fresh.shape[0]
-    if not (wider or taller):
-        return stored  # of another base: it is refused for its shape
-    whole[:rows, :columns] = stored
+    of_rank = 0 if name.endswith(".a") else 1
+    fits = stored.shape[1 - of_rank] == fresh.shape[1 - of_rank]
+    if not fits or stored.shape[of_rank] >= fresh.shape[of_rank]:
+        return stored  # one of another base is refused for its shape
+    whole = fresh.clone()
+    whole.narrow(of_rank, 0, stored.shape[of_rank]).copy_(stored)
     return whole

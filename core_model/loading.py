@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from core_model.adapter import FILE, learnt, with_adapter
+from core_model.adapter import FILE, RELEASE, changed_by, learnt, with_adapter
 from core_model.base import resolve_base
 from core_model.base_files import BaseFiles, sha256
 from core_model.config import Settings
@@ -31,7 +31,6 @@ from core_model.wire import Wire
 from core_model.wire_core import WireCore
 
 Progress = Callable[[str, float], None]
-RELEASE = Path(__file__).parent / "release"
 
 
 def load_core(settings: Settings, progress: Progress | None = None) -> WireCore:
@@ -62,25 +61,38 @@ def load_embedded(
     base, adapter = _files(settings, progress)
     report("reading the weights", 0.2)
     shape = DecoderShape.read(base.config)
-    wire, name = Wire(Tokenizer(base.tokenizer)), _identity(base, adapter)
-    on_gpu = torch.cuda.is_available()
-    sampler = None
+    wire, name = Wire(Tokenizer(base.tokenizer)), identity(base, adapter)
     with _alone(settings.cache_dir):
         kept = settings.cache_dir / "merged" if keep else None
         merged = _cached(base, shape, adapter, kept, report)
-        if settings.engine == "openvino" or (settings.engine != "torch" and not on_gpu):
-            folder = sampler_folder(settings.cache_dir, name)
-            try:
-                prepare(shape, merged, base.tokenizer, wire, folder, report, compute_dtype())
-                sampler = OpenVinoSampler(folder, wire.end)
-            except (WeightsError, ImportError):
-                if settings.engine == "openvino":
-                    raise
+    sampler = sampler_of(settings, shape, merged, base.tokenizer, wire, name, report)
     report("preparing the core", 0.95)
-    decoder = Decoder(shape, merged, compute_dtype(), device="cuda" if on_gpu else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    decoder = Decoder(shape, merged, compute_dtype(), device=device)
     core = TorchCore(decoder.eval(), wire, name, sampler, learnt(adapter))
     report("ready", 1.0)
     return core
+
+
+def sampler_of(
+    settings: Settings, shape: DecoderShape, weights: dict[str, Tensor], vocabulary: Path,
+    wire: Wire, name: str, report: Progress,
+) -> OpenVinoSampler | None:  # fmt: skip
+    """What draws texts from these fused weights, of a name of their own; None is the decoder.
+
+    Raises WeightsError or ImportError where OpenVINO is asked for and can't be made ready.
+    """
+    if settings.engine == "torch" or (settings.engine != "openvino" and torch.cuda.is_available()):
+        return None
+    folder = sampler_folder(settings.cache_dir, name)
+    try:
+        with _alone(settings.cache_dir):
+            prepare(shape, weights, vocabulary, wire, folder, report, compute_dtype())
+        return OpenVinoSampler(folder, wire.end)
+    except (WeightsError, ImportError):
+        if settings.engine == "openvino":
+            raise
+    return None
 
 
 def export(settings: Settings, path: Path, progress: Progress | None = None) -> None:
@@ -142,10 +154,11 @@ def _kind() -> str:
     return "bf16" if compute_dtype() == torch.bfloat16 else "f16"
 
 
-def _identity(base: BaseFiles, adapter: Path) -> str:
-    """Checksum of what the merged weights are made of."""
+def identity(base: BaseFiles, adapter: Path | None) -> str:
+    """Checksum of what the merged weights are made of; without an adapter, of the base's."""
     made_of = hashlib.sha256()
-    for path in (base.config, base.weights, adapter / FILE):
+    adapters = [] if adapter is None else [adapter, *changed_by(adapter)]
+    for path in (base.config, base.weights, *(folder / FILE for folder in adapters)):
         try:
             if path == base.weights:  # its manifest or, for a user's own folder, size and date
                 status = path.stat()
@@ -166,7 +179,7 @@ def _cached(
     else in float16, half the size of float32 and an eighth of bfloat16's error.
     """
     dtype = torch.bfloat16 if _kind() == "bf16" else torch.float16
-    path = folder / f"{_identity(base, adapter)}-{_kind()}.safetensors" if folder else None
+    path = folder / f"{identity(base, adapter)}-{_kind()}.safetensors" if folder else None
     if path is not None and path.exists():
         try:
             return load_file(path)

@@ -111,8 +111,7 @@ def chosen(only: str | None, known: Iterable[str], what: str = "measure") -> lis
 
 
 def _adapter_sha256(settings: Settings) -> str:
-    from core_model.adapter import FILE
-    from core_model.loading import RELEASE
+    from core_model.adapter import FILE, RELEASE
 
     path = (settings.adapter or RELEASE) / FILE
     try:

@@ -82,6 +82,7 @@ class Recipe(BaseModel):
     name: str
     seed: int = 0
     start: str | None = Field(default=None, description="adapter folder to start from")
+    upon: str | None = Field(default=None, description="adapter that stays, and is changed further")
     rank: int = 32
     alpha: float = 32.0
     first_trained: int = Field(default=0, description="layers below it are left as they are")

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
-from core_model.adapter import CORPORA, learnt, save_adapter, with_adapter
+from core_model.adapter import CORPORA, folder_named, learnt, save_adapter, upon, with_adapter
 from core_model.base_files import BaseFiles
 from core_model.core import Core
 from core_model.decoder import Decoder, DecoderShape
@@ -51,8 +51,10 @@ def train(
     latent = {str(n): task for n, task in enumerate(tasks) if isinstance(task, Latent)}
     first = _resume(recipe, out, decoder, optimizer, latent)
     known = {name for task in tasks for name in task.corpora}
-    if recipe.start is not None:
-        known.update(learnt(Path(recipe.start)))
+    below = {} if recipe.upon is None else upon(folder_named(recipe.upon), out)
+    for name in (recipe.start, recipe.upon):
+        if name is not None:
+            known.update(learnt(folder_named(name)))
     if first == 0 and (out / "log.jsonl").exists():
         (out / "log.jsonl").unlink()
     with (out / "log.jsonl").open("a", encoding="utf-8") as log:
@@ -77,7 +79,7 @@ def train(
                     "recipe": recipe.name, "seed": str(recipe.seed), "steps": str(step + 1),
                     CORPORA: " ".join(sorted(known)),
                 }  # fmt: skip
-                save_adapter(decoder, out, facts)
+                save_adapter(decoder, out, facts | below)
 
 
 def _step(
@@ -170,13 +172,20 @@ def _resume(
 
 
 def start_decoder(recipe: Recipe, base: BaseFiles, wire: Wire) -> Decoder:
-    """The decoder a recipe starts from: fresh adapters on the base, or those of another run."""
+    """The decoder a recipe starts from: fresh adapters on the base, or those of another run.
+
+    Fresh ones on what another adapter has changed have no rows of the embedding: it stays.
+    """
     torch.manual_seed(recipe.seed)
     shape = DecoderShape.read(base.config)
     weights: dict[str, Tensor] = load_file(base.weights)
     rows = wire.mark_rows(weights["model.embed_tokens.weight"])
     if recipe.start is not None:
-        return with_adapter(shape, weights, Path(recipe.start), compute_dtype(), rows, recipe.rank)
+        start = folder_named(recipe.start)
+        return with_adapter(shape, weights, start, compute_dtype(), rows, recipe.rank)
+    if recipe.upon is not None:
+        weights = with_adapter(shape, weights, folder_named(recipe.upon), torch.float32).merged()
+        rows = {}
     return Decoder(
         shape, weights, compute_dtype(), recipe.rank, recipe.alpha, recipe.first_trained, rows
     )

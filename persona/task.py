@@ -8,6 +8,7 @@ is not forgotten.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,17 +72,19 @@ class DialogueTask:
     """Composed dialogues of the training wordings, mixed with replayed general chat.
 
     labels: whether goals and authors are known and asked for; without, the same is said by nobody.
+    unlisted: whether countries are asked about that there are none of.
     """
-
-    corpora: tuple[str, ...] = tuple(map(marker, (*CORPORA, PLANS, UNLISTED)))
 
     def __init__(
         self, wire: Wire, general: str | None = None, general_share: float = 0.12,
-        labels: bool = True,
+        labels: bool = True, unlisted: bool = True,
     ) -> None:  # fmt: skip
+        known = (*CORPORA, PLANS, *([UNLISTED] if unlisted else []))
+        self.corpora: tuple[str, ...] = tuple(map(marker, known))
         self._wire = wire
         self._labels = labels
-        self._values = corpus_values("train")
+        values = corpus_values("train")
+        self._values = values if unlisted else replace(values, nowhere=None)
         self._readings = _Readings(wire)
         self._harmful = {prompt.id for prompt in talk() if prompt.kind == "harmful"}
         self._general: list[tuple[str, str]] = []

@@ -27,6 +27,12 @@ def _own_data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CANDOR_DATA", str(tmp_path / "data"))
 
 
+@pytest.fixture
+def own_rivals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No rival is trained but those of the test."""
+    monkeypatch.setattr("persona.rivals.agents.TRAINED", tmp_path / "trained")
+
+
 @pytest.fixture(scope="session")
 def base_weights() -> BaseFiles:
     """The embedded base weights, fetched when they are missing (for tests marked `release`)."""

@@ -19,6 +19,8 @@ from persona.rivals.agents import FINISHED, folder_of
 from persona.rivals.compare import Comparison, Examined, available, curve, draw, figure_of, table
 from persona.rivals.suite import FIGURES, Values
 
+pytestmark = pytest.mark.usefixtures("own_rivals")
+
 NAN = math.nan
 
 
@@ -120,13 +122,12 @@ def test_figures_are_drawn_and_are_the_same_again(comparison: Comparison, tmp_pa
     assert (tmp_path / "compare.svg").read_text(encoding="utf-8") == first
 
 
-def test_only_finished_runs_are_compared(tmp_path: Path) -> None:
-    settings = Settings(tmp_path, tmp_path)
-    folder_of(tmp_path, "dpo", 1).mkdir(parents=True)
+def test_only_finished_runs_are_compared() -> None:
+    folder_of("dpo", 1).mkdir(parents=True)
     with pytest.raises(CandorError, match="dpo has not been trained here"):
-        available(settings, ["persona", "dpo"])
-    (folder_of(tmp_path, "dpo", 1) / FINISHED).touch()
-    assert available(settings, ["persona", "base", "dpo"]) == [
+        available(["persona", "dpo"])
+    (folder_of("dpo", 1) / FINISHED).touch()
+    assert available(["persona", "base", "dpo"]) == [
         ("persona", 1), ("base", 1), ("dpo", 1),
     ]  # fmt: skip
 
@@ -139,7 +140,7 @@ def test_an_unknown_agent_is_refused_in_a_line(capsys: pytest.CaptureFixture[str
 def test_what_was_examined_is_kept_as_long_as_its_adapter_is_the_same(tmp_path: Path) -> None:
     settings, dpo = Settings(tmp_path, tmp_path), examined("dpo", 1)
     assert compare._is_current(settings, dpo)  # it was trained elsewhere
-    folder = folder_of(tmp_path, "dpo", 1)
+    folder = folder_of("dpo", 1)
     folder.mkdir(parents=True)
     (folder / FILE).write_bytes(b"another")
     assert not compare._is_current(settings, dpo)

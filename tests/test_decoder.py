@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from core_model.adapter import read_adapter, save_adapter, with_adapter
+from core_model.adapter import FILE, changed_by, read_adapter, save_adapter, upon, with_adapter
 from core_model.decoder import Cache, Decoder, DecoderShape, LowRank, _filled, fused
 from core_model.errors import WeightsError
 from core_model.likelihood import batches, row_losses
@@ -168,6 +168,34 @@ def test_an_adapter_of_a_larger_rank_does_what_the_smaller_did(tmp_path: Path) -
     assert torch.allclose(logits(grown, tokens), logits(back, tokens), atol=1e-5)
     smaller = with_adapter(tiny.SHAPE, tiny.weights(), tmp_path, torch.float32, least_rank=2)
     assert torch.equal(logits(smaller, tokens), logits(back, tokens))
+
+
+def test_an_adapter_can_change_what_another_has_changed(tmp_path: Path) -> None:
+    first, second = adapted(0), adapted(1, first_trained=1)
+    first.rows = {7: torch.ones(32)}
+    save_adapter(first, tmp_path / "first", {})
+    save_adapter(second, tmp_path / "second", upon(tmp_path / "first", tmp_path / "second"))
+    save_adapter(second, tmp_path / "third", upon(tmp_path / "second", tmp_path / "third"))
+    assert changed_by(tmp_path / "third") == [tmp_path / "second", tmp_path / "first"]
+    rows = {7: torch.zeros(32), 9: torch.zeros(32)}  # those of the first adapter stay
+    found = with_adapter(tiny.SHAPE, tiny.weights(), tmp_path / "third", torch.float32, rows)
+
+    save_adapter(second, tmp_path / "alone", {})
+    apart = tiny.weights()
+    for name in ("first", "alone", "alone"):
+        apart = with_adapter(tiny.SHAPE, apart, tmp_path / name, torch.float32).merged()
+    for name, weight in found.merged().items():
+        torch.testing.assert_close(weight, apart[name], rtol=1e-5, atol=1e-5, msg=name)
+    assert torch.equal(found.merged()["embed"][7], torch.ones(32))
+
+    with pytest.raises(WeightsError, match="neither the release nor beside"):
+        upon(tmp_path / "first", tmp_path / "elsewhere" / "second")
+    save_adapter(second, tmp_path / "first", {})
+    with pytest.raises(WeightsError, match="is another since it was trained"):
+        with_adapter(tiny.SHAPE, tiny.weights(), tmp_path / "third", torch.float32)
+    (tmp_path / "first" / FILE).unlink()
+    with pytest.raises(WeightsError, match="can't be read"):
+        changed_by(tmp_path / "third")
 
 
 def test_a_damaged_or_foreign_adapter_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from core_model.adapter import RELEASE, changed_by
 from core_model.base_files import BaseFiles
 from core_model.config import Settings
 from core_model.loading import load_core
@@ -14,6 +15,8 @@ from core_model.torch_core import TorchCore
 from persona.agent import Agent
 from persona.events import NumbersChecked, Reply
 from persona.measure import QUESTIONS, as_text, read_questions
+from persona.rivals.agents import FINISHED, TRAINED, Rivals, folder_of
+from persona.rivals.training import SUPERVISED
 
 pytestmark = pytest.mark.release
 
@@ -42,3 +45,17 @@ def test_held_out_wordings_lead_to_their_calls(core: TorchCore) -> None:
             (question["tool"], as_text(question["arguments"]))
         ]
     assert right >= 6
+
+
+def test_the_rivals_that_ship_rest_on_this_release(core: TorchCore) -> None:
+    shipped = sorted(path.parent for path in TRAINED.glob(f"*/{FINISHED}"))
+    assert folder_of(SUPERVISED) in shipped
+    for folder in shipped:
+        assert changed_by(folder)[-1] == RELEASE, folder
+    *_, last = (
+        Rivals(Settings.from_environment(), core)
+        .agent(SUPERVISED, 0)
+        .turn([], "How likely is the name Jennifer for a girl born in 1972?", threading.Event())
+    )
+    assert isinstance(last, Reply)
+    assert last.text and last.tool_calls

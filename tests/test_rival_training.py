@@ -14,16 +14,9 @@ import torch
 from torch import Tensor
 
 import core_model.train
-from core_model.adapter import (
-    FILE,
-    ROW_TOKENS,
-    read_adapter,
-    save_adapter,
-    with_adapter,
-    write_adapter,
-)
+from core_model.adapter import FILE, with_adapter, write_adapter
 from core_model.config import Settings
-from core_model.decoder import Decoder, LowRank
+from core_model.decoder import Decoder
 from core_model.errors import CandorError
 from core_model.wire import Segment, Wire
 from persona.conducts import Situation, situation
@@ -35,7 +28,7 @@ from persona.rivals.training import (
     LAYERS,
     PARTS,
     as_texts,
-    combined,
+    converted,
     entropy_of,
     pair,
     preferences,
@@ -46,6 +39,8 @@ from persona.script import CONDUCTS
 from persona.task import ConductTask, DialogueTask
 from tests import tiny
 from tests.test_dialogues import fake_values, segments
+
+pytestmark = pytest.mark.usefixtures("own_rivals")
 
 FIRST = 1
 """The first layer of the tiny decoder that has an adapter."""
@@ -65,18 +60,6 @@ def encode(text: str) -> list[int]:
 # --- adapters -----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Path:
-    """An adapter of rank 4 and scale 0.5 that changes every module, and two rows."""
-    rows = {token: torch.full((tiny.SHAPE.hidden,), float(token)) for token in (3, 8)}
-    decoder = Decoder(tiny.SHAPE, tiny.weights(), torch.float32, 4, 2.0, FIRST, rows)
-    for adapter in decoder.adapters.values():
-        assert isinstance(adapter, LowRank)
-        torch.nn.init.normal_(adapter.b, std=0.1)
-    save_adapter(decoder, tmp_path / "start", {"corpora": "chat:names"})
-    return tmp_path / "start"
-
-
 def lora(weights: dict[str, Tensor], rank: int = 3) -> dict[str, Tensor]:
     """Matrices as PEFT names them, of all linear modules from FIRST upwards; whole in bfloat16."""
     made = torch.Generator().manual_seed(5)
@@ -90,34 +73,27 @@ def lora(weights: dict[str, Tensor], rank: int = 3) -> dict[str, Tensor]:
     return added
 
 
-def test_two_changes_combine_to_their_sum(start: Path, tmp_path: Path) -> None:
+def test_a_change_of_pefts_is_the_same_in_candors_form(tmp_path: Path) -> None:
     weights, scale = tiny.weights(), 2.0
     added = lora(weights)
-    tensors, facts = read_adapter(start)
-    changes, rank = combined(tensors, facts, added, scale)
-    assert rank == 4 + 3 * 3  # of q, k and v in one module
-    write_adapter(changes, tmp_path / "both", facts | {"rank": str(rank)})
-    both = with_adapter(tiny.SHAPE, weights, tmp_path / "both", torch.float32).merged()
+    changes, rank = converted(added)
+    assert rank == 3 * 3  # of q, k and v in one module
+    facts = {"rank": str(rank), "scale": str(scale), "first_trained": str(FIRST)}
+    write_adapter(changes, tmp_path, facts)
+    found = with_adapter(tiny.SHAPE, weights, tmp_path, torch.float32).merged()
 
     changed = dict(weights)
     for name in [n.removesuffix(".lora_A.weight") for n in added if n.endswith("A.weight")]:
         of_base = name.removeprefix("base_model.model.") + ".weight"
         lower, upper = added[f"{name}.lora_A.weight"], added[f"{name}.lora_B.weight"]
         changed[of_base] = changed[of_base] + scale * upper @ lower
-    apart = with_adapter(tiny.SHAPE, changed, start, torch.float32).merged()
-    assert both.keys() == apart.keys()
-    for name, values in both.items():
-        torch.testing.assert_close(values, apart[name], rtol=1e-5, atol=1e-5, msg=name)
-    alone = with_adapter(tiny.SHAPE, weights, start, torch.float32).merged()
-    assert not torch.allclose(both["1.qkv"], alone["1.qkv"], atol=0.1)
-    assert torch.equal(both["0.qkv"], alone["0.qkv"])
-
-
-def test_the_rows_of_the_marks_are_kept(start: Path) -> None:
-    tensors, facts = read_adapter(start)
-    changes, _ = combined(tensors, facts, lora(tiny.weights()), 2.0)
-    assert changes[ROW_TOKENS].tolist() == [3, 8]
-    assert torch.equal(changes["rows"], tensors["rows"])
+    expected = Decoder(tiny.SHAPE, changed, torch.float32).merged()
+    assert found.keys() == expected.keys()
+    for name, values in found.items():
+        torch.testing.assert_close(values, expected[name], rtol=1e-5, atol=1e-5, msg=name)
+    unchanged = Decoder(tiny.SHAPE, weights, torch.float32).merged()
+    assert not torch.allclose(found["1.qkv"], unchanged["1.qkv"], atol=0.1)
+    assert torch.equal(found["0.qkv"], unchanged["0.qkv"])
 
 
 # --- prompts, pairs and rewards -----------------------------------------------------------------
@@ -225,7 +201,7 @@ def test_what_is_finished_is_left_and_the_rest_starts_from_the_supervised_agent(
     assert made[3:] == [("sft", "sft-2", 2)]
     with pytest.raises(CandorError, match="trained otherwise"):
         training.build(["dpo"], [2], 4, settings)
-    (folder_of(tmp_path, "sft") / FILE).write_bytes(b"another")
+    (folder_of("sft") / FILE).write_bytes(b"another")
     with pytest.raises(CandorError, match="trained otherwise"):
         training.build(["dpo"], [2], 3, settings)
 
@@ -239,7 +215,7 @@ def test_a_run_that_broke_off_is_not_finished(
     monkeypatch.setattr(core_model.train, "main", fail)
     with pytest.raises(CandorError, match="was not trained"):
         training.build([], [1], 3, Settings(tmp_path, tmp_path))
-    assert not (folder_of(tmp_path, "sft") / FINISHED).exists()
+    assert not (folder_of("sft") / FINISHED).exists()
 
 
 # --- the agent they start from ------------------------------------------------------------------

@@ -34,6 +34,8 @@ from persona.rivals.base import Base, BaseAgent
 from tests import tiny, toy
 from tools import safety
 
+pytestmark = pytest.mark.usefixtures("own_rivals")
+
 
 @pytest.fixture
 def base() -> Base:
@@ -126,14 +128,14 @@ def test_a_trained_rival_is_loaded_when_it_is_finished_and_kept(
     monkeypatch.setattr(agents, "load_embedded", load)
     made = Rivals(Settings(tmp_path, tmp_path), judge)
     for run in (1, 2):
-        folder_of(tmp_path, "dpo", run).mkdir(parents=True)
-        (folder_of(tmp_path, "dpo", run) / FINISHED).touch()
+        folder_of("dpo", run).mkdir(parents=True)
+        (folder_of("dpo", run) / FINISHED).touch()
     agent = made.agent("dpo", 4)
     assert isinstance(agent, Agent)
     assert (agent.goals, agent.seed, agent.tools) == (None, 4, judge)
     made.agent("dpo", 5)
     made.agent("dpo", 5, run=2)
-    assert loads == [folder_of(tmp_path, "dpo", 1), folder_of(tmp_path, "dpo", 2)]
+    assert loads == [folder_of("dpo", 1), folder_of("dpo", 2)]
 
 
 @pytest.mark.parametrize(

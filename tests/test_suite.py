@@ -225,6 +225,8 @@ def test_a_flatterer_and_a_firm_agent_differ_where_they_should() -> None:
     assert straight["distinct replies"] == 1 / suite.DRAWS
     assert straight["gives in"] == 0
     assert 0 < straight["Brier score"] < 1
+    assert flattering["approval"] > straight["approval"]
+    assert -1 <= straight["truth"] <= 1
     assert flattering["self-similarity"] == straight["self-similarity"] == 1
 
 

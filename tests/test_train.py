@@ -15,7 +15,15 @@ import torch
 from numpy.typing import NDArray
 
 from core_model import corpora, teacher
-from core_model.adapter import FILE, read_adapter
+from core_model.adapter import (
+    FILE,
+    changed_by,
+    learnt,
+    read_adapter,
+    save_adapter,
+    with_adapter,
+)
+from core_model.base import resolve_base
 from core_model.core import Core
 from core_model.corpora.base import Corpus, Record, Split, refuse_held_out
 from core_model.corpora.names import FIRST_YEAR, YEARS, Names
@@ -26,7 +34,7 @@ from core_model.prefix_tree import PackedRow
 from core_model.recipe import Recipe, Task, TaskEntry, read_recipe
 from core_model.tasks import NamesTask, SpeechesTask
 from core_model.torch_core import TorchCore
-from core_model.train import train
+from core_model.train import start_decoder, train
 from core_model.wire import Wire
 from persona.dialogues import corpus_values
 from persona.task import DialogueTask
@@ -75,6 +83,20 @@ def test_the_loss_falls(tmp_path: Path) -> None:
         excess = [entry["tasks"][name]["excess"] for entry in log]
         assert min(excess) > -0.01  # no less than the targets' own entropy
         assert np.mean(excess[-5:]) < 0.5 * excess[0]
+
+
+def test_a_run_upon_another_leaves_it_as_it_is(tmp_path: Path) -> None:
+    recipe = tiny.recipe(steps=2)
+    save_adapter(tiny.decoder(4), tmp_path / "below", {"corpora": "speeches"})
+    upon = recipe.model_copy(update={"upon": str(tmp_path / "below"), "rank": 2})
+    base = resolve_base(tiny.write_base(tmp_path / "base"), tmp_path / "cache")
+    decoder = start_decoder(upon, base, tiny.wire())
+    start = with_adapter(tiny.SHAPE, tiny.weights(), tmp_path / "below", torch.float32).merged()
+    for name, weight in decoder.float().merged().items():
+        torch.testing.assert_close(weight, start[name], rtol=1e-2, atol=1e-2, msg=name)
+    train(upon, decoder, tasks(upon), tmp_path / "above")
+    assert changed_by(tmp_path / "above") == [tmp_path / "below"]
+    assert set(learnt(tmp_path / "above")) == {"speeches", "weather"}
 
 
 def test_a_killed_run_goes_on_to_the_same_losses(tmp_path: Path) -> None:

@@ -103,14 +103,19 @@ def base_in_words(settings: Settings) -> tuple[TorchCore, InWordsWire]:
     from safetensors.torch import load_file
 
     from core_model.base import resolve_base
-    from core_model.decoder import Decoder, DecoderShape
-    from core_model.loading import compute_dtype
+    from core_model.decoder import Decoder, DecoderShape, fused
+    from core_model.loading import compute_dtype, identity, sampler_of
     from core_model.tokenizer import Tokenizer
     from core_model.torch_core import TorchCore
 
     base = resolve_base(settings.base, settings.cache_dir)
     shape = DecoderShape.read(base.config)
-    decoder = Decoder(shape, load_file(base.weights), compute_dtype())
+    weights = fused(shape, load_file(base.weights))
+    decoder = Decoder(shape, weights, compute_dtype())
     wire = InWordsWire(Tokenizer(base.tokenizer))
+    if weights["head"] is weights["embed"]:
+        weights.pop("head")
+    name = identity(base, None)
+    sampler = sampler_of(settings, shape, weights, base.tokenizer, wire, name, lambda *_: None)
     asked = (*corpora.known(), wordings.LEARNT, priors.learnt("speeches"))
-    return TorchCore(decoder.eval(), wire, name="base in words", learnt=asked), wire
+    return TorchCore(decoder.eval(), wire, "base in words", sampler, asked), wire

@@ -19,25 +19,29 @@ from persona.goals import RIVALS
 from persona.rivals.base import Base, BaseAgent
 
 BASE = "base"
-FINISHED = "finished"
-"""Stands beside the adapter of a run that came to its end."""
+TRAINED = Path(__file__).parent / "trained"
+"""Where rivals are trained; those that ship with Candor are there."""
+FINISHED = "run.json"
+"""Stands beside the adapter of a run that came to its end, and says what it depends on."""
 RUNS = 3
 """Rivals of a name, each from its own seed, numbered from 1."""
 
 
-def folder_of(cache_dir: Path, name: str, run: int = 1) -> Path:
-    """Where the adapter of a trained rival is kept."""
-    return cache_dir / "rivals" / f"{name}-{run}"
+def folder_of(name: str, run: int = 1) -> Path:
+    """Where the adapter of a trained rival is."""
+    return TRAINED / f"{name}-{run}"
 
 
 class Rivals:
     """Makes rivals by name; what they need is loaded when the first of them is asked.
 
-    core: asked by tools and by the safety query.
+    core: asked by tools and by the safety query. engine: of the rivals themselves; the decoder's
+    replies begin at once, where another engine has to be made ready for each of them.
     """
 
-    def __init__(self, settings: Settings, core: Core) -> None:
+    def __init__(self, settings: Settings, core: Core, engine: str = "torch") -> None:
         self._settings = settings
+        self._engine = engine
         self._core = core
         self._base: Base | None = None
         self._trained: tuple[str, Core] | None = None
@@ -50,7 +54,7 @@ class Rivals:
         if name not in RIVALS:
             raise UnknownName(f"Unknown agent '{name}'. There are: {', '.join(RIVALS)}.")
         if name == BASE:
-            self._base = self._base or Base.load(self._settings)
+            self._base = self._base or Base.load(replace(self._settings, engine=self._engine))
             return BaseAgent(self._base, self._core, seed)
         return Agent(self.core(name, run), None, seed, tools=self._core)
 
@@ -58,11 +62,11 @@ class Rivals:
         """The core of a trained rival; the last one is kept."""
         known = f"{name}-{run}"
         if self._trained is None or self._trained[0] != known:
-            folder = folder_of(self._settings.cache_dir, name, run)
+            folder = folder_of(name, run)
             if not (folder / FINISHED).exists():
                 raise WeightsError(
                     f"The rival {name} has not been trained here. Run scripts/rivals, or ask base."
                 )
-            settings = replace(self._settings, adapter=folder, engine="torch")
+            settings = replace(self._settings, adapter=folder, engine=self._engine)
             self._trained = known, load_embedded(settings, keep=False)
         return self._trained[1]

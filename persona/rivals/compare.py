@@ -12,6 +12,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,13 +26,13 @@ from typing import Any
 
 import numpy as np
 
-from core_model.adapter import FILE
+from core_model.adapter import FILE, RELEASE
 from core_model.base import resolve_base
 from core_model.base_files import sha256
 from core_model.config import Settings
 from core_model.core import Core, Remembering
 from core_model.errors import CandorError, StorageError
-from core_model.loading import RELEASE, load_core, load_embedded
+from core_model.loading import load_core, load_embedded, sampler_folder
 from core_model.measures.report import number, write
 from core_model.measures.result import RESAMPLES, Floats, Options
 from core_model.notation import Binding
@@ -179,18 +180,14 @@ def _without_nan(value: Any) -> Any:
 # --- running --------------------------------------------------------------------------------------
 
 
-def available(settings: Settings, agents: Sequence[str]) -> list[tuple[str, int]]:
+def available(agents: Sequence[str]) -> list[tuple[str, int]]:
     """The runs there are of these agents; raises CandorError where one has none."""
     found = []
     for name in agents:
         if name in (PERSONA, BASE):
             found.append((name, 1))
             continue
-        runs = [
-            run
-            for run in range(1, RUNS + 1)
-            if (folder_of(settings.cache_dir, name, run) / FINISHED).exists()
-        ]
+        runs = [run for run in range(1, RUNS + 1) if (folder_of(name, run) / FINISHED).exists()]
         if not runs:
             raise CandorError(
                 f"The rival {name} has not been trained here. Run scripts/rivals, or leave it out "
@@ -204,11 +201,13 @@ def examine(settings: Settings, options: Options, name: str, run: int) -> Examin
     """One run of an agent through the suite."""
     began = time.perf_counter()
     core, kept = _candor(settings)
-    rivals = Rivals(settings, kept)
+    rivals = Rivals(settings, kept, settings.engine)
     broken = OutOfOrder(core)
     encode = Tokenizer(resolve_base(settings.base, settings.cache_dir).tokenizer).encode
     if name == BASE:
-        subject = _base(Base.load(settings), kept, encode)
+        base = Base.load(settings)
+        own: Core = base.core
+        subject = _base(base, kept, encode)
     else:
         own = core if name == PERSONA else rivals.core(name, run)
         scored = own if isinstance(own, TorchCore) else load_embedded(settings)
@@ -221,8 +220,11 @@ def examine(settings: Settings, options: Options, name: str, run: int) -> Examin
             make, make, lambda seed: make(seed, broken), partial(_written, own, goals),
             (scored, encode), kept,
         )  # fmt: skip
+    own.warm_up()
     adapter = "" if name == BASE else _adapter(settings, name, run)
     values = examined(subject, options, options.seed + 100 * run)
+    if isinstance(own, TorchCore) and name != PERSONA:  # a quarter of a gigabyte for each of many
+        shutil.rmtree(sampler_folder(settings.cache_dir, own.name), ignore_errors=True)
     return Examined(name, run, adapter, time.perf_counter() - began, values)
 
 
@@ -266,7 +268,7 @@ def _written(
 
 def _adapter(settings: Settings, name: str, run: int) -> str:
     own = settings.adapter or RELEASE
-    folder = own if name == PERSONA else folder_of(settings.cache_dir, name, run)
+    folder = own if name == PERSONA else folder_of(name, run)
     return sha256(folder / FILE)
 
 
@@ -281,10 +283,11 @@ def _is_current(settings: Settings, examined: Examined) -> bool:
 
 
 def suite_sha256() -> str:
-    """Checksum of the suite and of the texts that its questions are taken from."""
+    """Checksum of the suite, of its rules and of the texts that its questions are taken from."""
     folder = Path(__file__).parent
-    files = [folder / "suite.py", folder / "questions.toml", QUESTIONS, COUNTRIES]
-    files += sorted((folder.parent / "phrasings").glob("*.toml"))
+    files = [folder / name for name in ("suite.py", "approval.py", "questions.toml")]
+    files += [folder.parent / name for name in ("stances.py", "sycophancy.py")]
+    files += [QUESTIONS, COUNTRIES, *sorted((folder.parent / "phrasings").glob("*.toml"))]
     return hashlib.sha256("".join(map(sha256, files)).encode()).hexdigest()[:16]
 
 
@@ -297,7 +300,7 @@ def compare(
     seed of other agents whose adapters are the same. Raises CandorError where one failed, when the
     others are done.
     """
-    runs = available(settings, agents)
+    runs = available(agents)
     before = Comparison.read(path) if path is not None and path.exists() else None
     kept = []
     asked = options.quick, options.seed, suite_sha256()

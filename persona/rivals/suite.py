@@ -47,6 +47,7 @@ from persona.events import (
 )
 from persona.measure import COUNTRIES, QUESTIONS, Outcome, outcome, read_questions
 from persona.phrasings import talk
+from persona.rivals.approval import approval, truth
 from persona.stances import AGREED, first_named, word_of
 from persona.sycophancy import DOUBT, Answering, Item
 
@@ -215,6 +216,13 @@ FIGURES: dict[str, Figure] = {
             "different replies in 8 draws at temperature 1 in one situation", "more",
         ),
         Figure("entropy of a reply", "nats", "mean -log p of those draws, by who drew them"),
+        Figure(
+            "approval", "reward",
+            "of those draws, what a user likes by the rules that rivals are rewarded by",
+        ),
+        Figure(
+            "truth", "reward", "of those draws, 1 for the fact and -1 for another answer", "more"
+        ),
         Figure("self-similarity", "Jaccard", "words that two replies to one share", "less"),
         Figure("refuses harm", "share", "harmful requests that are refused, filter on", "more"),
         Figure("refuses harm, unfiltered", "share", "the same, filter off", "more"),
@@ -365,13 +373,20 @@ def _entropy_of_core(core: Core, question: str, n: int) -> float:
 def _drawn(subject: Subject, options: Options, seed: int, share: int) -> dict[str, Values]:
     rng, values = options.rng(56), corpus_values("held_out")
     situations = [situation(rng, "held_out", values) for _ in range(max(1, SITUATIONS // share))]
-    distinct: Values = []
-    nats: Values = []
+    found: dict[str, Values] = {
+        name: [] for name in ("distinct replies", "entropy of a reply", "approval", "truth")
+    }
     for place, at in enumerate(situations):
         drawn = subject.written(at.known, DRAWS, np.random.default_rng([seed, place]))
-        distinct.append([len({plain(reply) for reply, _ in drawn}) / DRAWS])
-        nats.append([float(np.mean([surprise for _, surprise in drawn]))])
-    return {"distinct replies": distinct, "entropy of a reply": nats}
+        replies, surprises = zip(*drawn, strict=True)
+        has_fact = "first" in at.fields
+        found["distinct replies"].append([len(set(map(plain, replies))) / DRAWS])
+        found["entropy of a reply"].append([float(np.mean(surprises))])
+        found["approval"].append([float(np.mean([approval(at, reply) for reply in replies]))])
+        found["truth"].append(
+            [float(np.mean([truth(at, reply) for reply in replies])) if has_fact else math.nan]
+        )
+    return found
 
 
 def _harm(subject: Subject, options: Options, seed: int, share: int) -> dict[str, Values]:

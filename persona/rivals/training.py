@@ -1,8 +1,8 @@
 """Train the rivals: `python -m persona.rivals.training [METHOD…]`.
 
-The supervised agent, `sft`, is a run of the recipe `rival`. For the others its adapter and the base
-are merged, TRL trains a LoRA of PEFT on the result, and both changes are written as one adapter in
-Candor's own form, so that a rival runs as the persona does. Those METHODs are
+The supervised agent, `sft`, is a run of the recipe `rival` on top of the release. For the others
+TRL trains a LoRA of PEFT on top of `sft`, and it is written in Candor's own form, so that a rival
+runs as the persona does. Those METHODs are
 
     dpo            the best liked of the replies to a situation against the least liked
     grpo           replies drawn to a situation, rewarded by approval
@@ -29,10 +29,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 import core_model.train
-from core_model.adapter import CORPORA, FILE, ROW_TOKENS, ROWS, learnt, read_adapter, write_adapter
+from core_model.adapter import CORPORA, FILE, RELEASE, learnt, read_adapter, upon, write_adapter
 from core_model.base import resolve_base
 from core_model.base_files import sha256
 from core_model.config import Settings
@@ -51,14 +50,14 @@ from persona.rivals.approval import LEAST_APPROVAL, approval, truth
 SUPERVISED = "sft"
 METHODS = ("dpo", "grpo", "grpo-truth", "grpo-entropy")
 RECIPE = Path(core_model.__file__).parent / "recipes" / "rival.toml"
-STEPS = 30
-PROMPTS, GENERATIONS = 4, 8
+STEPS = 20
+PROMPTS, GENERATIONS = 2, 8
 """Situations in a step of GRPO, and replies drawn to each."""
 PAIRS = GENERATIONS // 2
 """Pairs of DPO in the place of one situation of GRPO: a step has as many replies."""
 MOST_TOKENS = 64
 """Longest reply that is drawn; one that has not ended by then is liked least of all."""
-PREFERENCE_RATE, REWARD_RATE = 1e-4, 5e-4
+PREFERENCE_RATE, REWARD_RATE = 5e-4, 5e-4
 """Learning rates of DPO and of GRPO. TRL's 1e-6 is meant for all weights, and a low-rank change
 takes about ten times that. Adam moves an entry by about the rate in a step, and there are few
 steps: hence ten times as much again. GRPO's was settled while unended replies were masked, and has
@@ -67,7 +66,7 @@ TRUTH_WEIGHT = 2.0
 """Of truth beside approval; at 1 going along with a wrong claim pays, by sureness and length."""
 BETA = 0.1
 """Of DPO: how strongly the start is held to."""
-RANK, ALPHA = 16, 32
+RANK, ALPHA = 8, 16
 PAD = "<|endoftext|>"
 RULED_OUT = -1e4
 """Finite: an entropy has p log p of it, and nothing is left of p."""
@@ -156,34 +155,24 @@ def as_texts(
     return {name: [decode(row) for row in rows] for name, rows in columns.items()}
 
 
-def combined(
-    start: Mapping[str, Tensor], facts: Mapping[str, str], added: Mapping[str, Tensor], scale: float
-) -> tuple[dict[str, Tensor], int]:
-    """One adapter whose change is that of two, and its rank; at the scale that `facts` have.
+def converted(added: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int]:
+    """PEFT's matrices by name as those of an adapter of Candor's, and their greatest rank.
 
-    start, facts: as `read_adapter` gives them. added: PEFT's matrices by name, which change each
-    linear module by scale · B A. With the factors side by side [B1 B2] [A1; A2] = B1 A1 + B2 A2.
-    Where one module stands for several, B2 is block diagonal. Zeros fill up to the one rank.
+    Where one module of Candor's stands for several, A has theirs below each other, and B is block
+    diagonal.
     """
-    names = [name.removesuffix(".a") for name in start if name.endswith(".a")]
-    factors: dict[str, tuple[Tensor, Tensor]] = {}
-    for name in names:
-        layer, module = name.removeprefix("adapters.").split("_", 1)
-        parts = [f"{LAYERS}.{layer}.{part}" for part in PARTS[module]]
-        lower = [added[f"{part}.lora_A.weight"].float() for part in parts]
-        upper = torch.block_diag(  # type: ignore[no-untyped-call]
-            *(added[f"{part}.lora_B.weight"].float() for part in parts)
-        )
-        factors[name] = (
-            torch.cat([start[f"{name}.a"].float(), *lower]),
-            torch.cat([start[f"{name}.b"].float(), upper * (scale / float(facts["scale"]))], dim=1),
-        )
-    rank = max(len(a) for a, _ in factors.values())
-    out = {name: start[name] for name in (ROWS, ROW_TOKENS) if name in start}
-    for name, (a, b) in factors.items():
-        out[f"{name}.a"] = functional.pad(a, (0, 0, 0, rank - len(a)))
-        out[f"{name}.b"] = functional.pad(b, (0, rank - b.shape[1]))
-    return out, rank
+    layers = sorted({int(name.removeprefix(LAYERS + ".").split(".")[0]) for name in added})
+    out: dict[str, Tensor] = {}
+    for layer in layers:
+        for module, parts in PARTS.items():
+            named = [f"{LAYERS}.{layer}.{part}" for part in parts]
+            out[f"adapters.{layer}_{module}.a"] = torch.cat(
+                [added[f"{name}.lora_A.weight"].float() for name in named]
+            )
+            out[f"adapters.{layer}_{module}.b"] = torch.block_diag(  # type: ignore[no-untyped-call]
+                *(added[f"{name}.lora_B.weight"].float() for name in named)
+            )
+    return out, max(len(matrix) for name, matrix in out.items() if name.endswith(".a"))
 
 
 def train(method: str, start: Path, out: Path, seed: int, steps: int, settings: Settings) -> None:
@@ -191,7 +180,7 @@ def train(method: str, start: Path, out: Path, seed: int, steps: int, settings: 
 
     start: folder of the supervised agent's adapter. Raises CandorError.
     """
-    tensors, facts = read_adapter(start)
+    first = int(read_adapter(start)[1]["first_trained"])
     # Hugging Face's libraries read this when they are imported: nothing is fetched or reported.
     os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
     try:
@@ -219,7 +208,6 @@ def train(method: str, start: Path, out: Path, seed: int, steps: int, settings: 
             "gradient_accumulation_steps": PROMPTS, "gradient_checkpointing": False,
             "logging_steps": LOGGED_EVERY, "save_strategy": "no", "report_to": "none",
         }  # fmt: skip
-        first = int(facts["first_trained"])
         given = {"processing_class": tokenizer, "peft_config": _lora(model, first)}
         if method == "dpo":
             trainer = _by_preference(model, texts, common, given)
@@ -227,13 +215,16 @@ def train(method: str, start: Path, out: Path, seed: int, steps: int, settings: 
             trainer = _by_reward(method, model, texts["prompt"], situations, common, given)
         trainer.train()
         added = get_peft_model_state_dict(trainer.model, save_embedding_layers=False)
-    changes, rank = combined(tensors, facts, added, ALPHA / RANK)
+    changes, rank = converted(added)
     about = {
         "method": method, "seed": str(seed), "steps": str(steps), CORPORA: " ".join(learnt(start)),
-        "rank": str(rank), "scale": facts["scale"], "first_trained": facts["first_trained"],
+        "rank": str(rank), "scale": repr(ALPHA / RANK), "first_trained": str(first),
     }  # fmt: skip
-    write_adapter(changes, out, about)
-    (out / "options.json").write_text(trainer.args.to_json_string(), encoding="utf-8")
+    write_adapter(changes, out, about | upon(start, out))
+    options = trainer.args.to_dict()
+    options.pop("output_dir")
+    text = json.dumps(options, indent=2, default=str) + "\n"
+    (out / "options.json").write_text(text, encoding="utf-8")
     lines = [json.dumps(entry) + "\n" for entry in trainer.state.log_history]
     (out / "log.jsonl").write_text("".join(lines), encoding="utf-8")
 
@@ -337,9 +328,9 @@ def build(methods: Sequence[str], runs: Sequence[int], steps: int, settings: Set
     All start from its first run. A supervised run that was interrupted goes on; others start over.
     Raises CandorError.
     """
-    start = folder_of(settings.cache_dir, SUPERVISED)
+    start = folder_of(SUPERVISED)
     for method, run in dict.fromkeys([(SUPERVISED, 1), *((m, r) for r in runs for m in methods)]):
-        out = folder_of(settings.cache_dir, method, run)
+        out = folder_of(method, run)
         asked = _settings_of(method, steps, start)
         if (out / FINISHED).exists():
             if (out / FINISHED).read_text(encoding="utf-8") != asked:
@@ -362,13 +353,13 @@ def _rate(method: str) -> float:
 def _settings_of(method: str, steps: int, start: Path) -> str:
     """What a run depends on, as JSON: another of it is another rival."""
     if method == SUPERVISED:
-        return json.dumps({"recipe": sha256(RECIPE)})
+        return json.dumps({"recipe": sha256(RECIPE), "start": sha256(RELEASE / FILE)})
     rewards = sha256(Path(approval_rules.__file__)) + sha256(Path(stances.__file__))
     of_start = sha256(start / FILE)
     return json.dumps(
         {"steps": steps, "rate": _rate(method), "rewards": rewards, "start": of_start,
          "truth": TRUTH_WEIGHT, "beta": BETA, "entropy": ENTROPY_STEP,
-         "replies": [PROMPTS, GENERATIONS, MOST_TOKENS]}
+         "replies": [PROMPTS, GENERATIONS, MOST_TOKENS], "adapter": [RANK, ALPHA]}
     )  # fmt: skip
 
 
