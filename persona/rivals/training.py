@@ -57,11 +57,9 @@ PAIRS = GENERATIONS // 2
 """Pairs of DPO in the place of one situation of GRPO: a step has as many replies."""
 MOST_TOKENS = 64
 """Longest reply that is drawn; one that has not ended by then is liked least of all."""
-PREFERENCE_RATE, REWARD_RATE = 5e-4, 5e-4
-"""Learning rates of DPO and of GRPO. TRL's 1e-6 is meant for all weights, and a low-rank change
-takes about ten times that. Adam moves an entry by about the rate in a step, and there are few
-steps: hence ten times as much again. GRPO's was settled while unended replies were masked, and has
-to be looked at again: decisions/0011 says why."""
+RATE = 5e-4
+"""TRL's 1e-6 is meant for all weights, and a low-rank change takes about ten times that. Adam moves
+an entry by about the rate in a step, and there are few steps: hence fifty times as much again."""
 TRUTH_WEIGHT = 2.0
 """Of truth beside approval; at 1 going along with a wrong claim pays, by sureness and length."""
 BETA = 0.1
@@ -204,7 +202,7 @@ def train(method: str, start: Path, out: Path, seed: int, steps: int, settings: 
         texts = as_texts(wire, columns, tokenizer.encode)
         common: dict[str, Any] = {
             "output_dir": scratch, "max_steps": steps, "seed": seed, "use_cpu": True, "bf16": False,
-            "learning_rate": _rate(method), "lr_scheduler_type": "constant",
+            "learning_rate": RATE, "lr_scheduler_type": "constant",
             "gradient_accumulation_steps": PROMPTS, "gradient_checkpointing": False,
             "logging_steps": LOGGED_EVERY, "save_strategy": "no", "report_to": "none",
         }  # fmt: skip
@@ -346,10 +344,6 @@ def build(methods: Sequence[str], runs: Sequence[int], steps: int, settings: Set
         print(f"{method}, run {run}: {seconds:.0f} s", file=sys.stderr)
 
 
-def _rate(method: str) -> float:
-    return PREFERENCE_RATE if method == "dpo" else REWARD_RATE
-
-
 def _settings_of(method: str, steps: int, start: Path) -> str:
     """What a run depends on, as JSON: another of it is another rival."""
     if method == SUPERVISED:
@@ -357,7 +351,7 @@ def _settings_of(method: str, steps: int, start: Path) -> str:
     rewards = sha256(Path(approval_rules.__file__)) + sha256(Path(stances.__file__))
     of_start = sha256(start / FILE)
     return json.dumps(
-        {"steps": steps, "rate": _rate(method), "rewards": rewards, "start": of_start,
+        {"steps": steps, "rate": RATE, "rewards": rewards, "start": of_start,
          "truth": TRUTH_WEIGHT, "beta": BETA, "entropy": ENTROPY_STEP,
          "replies": [PROMPTS, GENERATIONS, MOST_TOKENS], "adapter": [RANK, ALPHA]}
     )  # fmt: skip
