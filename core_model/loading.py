@@ -88,7 +88,7 @@ def sampler_of(
     try:
         with _alone(settings.cache_dir):
             prepare(shape, weights, vocabulary, wire, folder, report, compute_dtype())
-        return OpenVinoSampler(folder, wire.end)
+        return OpenVinoSampler(folder, wire.end, settings.threads)
     except (WeightsError, ImportError):
         if settings.engine == "openvino":
             raise

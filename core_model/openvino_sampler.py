@@ -130,11 +130,15 @@ def _in_bfloat16(model: Model, vocabulary: int) -> None:
 
 
 class OpenVinoSampler:
-    """Draws texts behind a prompt; deterministic for a seed and a number of threads."""
+    """Draws texts behind a prompt; deterministic for a seed and a number of threads.
 
-    def __init__(self, folder: Path, end: int) -> None:
+    threads: how many compute; None is as many as OpenVINO chooses.
+    """
+
+    def __init__(self, folder: Path, end: int, threads: int | None = None) -> None:
         self._folder = folder
         self._end = end
+        self._threads = threads
         self._requests = 0
         self._stepping = threading.Lock()
 
@@ -219,7 +223,8 @@ class OpenVinoSampler:
         scheduler.num_kv_blocks = CACHE_BLOCKS
         scheduler.enable_prefix_caching = True
         # Not compiled ahead (CACHE_DIR): that takes as long to read and 40 MB more.
-        engine = genai.ContinuousBatchingPipeline(self._folder, scheduler, "CPU")
+        options = {} if self._threads is None else {"INFERENCE_NUM_THREADS": self._threads}
+        engine = genai.ContinuousBatchingPipeline(self._folder, scheduler, "CPU", options)
         _give_back()
         return engine
 

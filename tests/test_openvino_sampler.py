@@ -40,7 +40,7 @@ def test_the_engine_writes_once_it_is_warm_and_the_decoder_where_it_cannot(
     prompt: list[int], openvino_folder: Path, tmp_path: Path, is_there: bool
 ) -> None:
     wire, asked = tiny.wire(), list[int]()
-    sampler = OpenVinoSampler(openvino_folder if is_there else tmp_path / "nothing", wire.end)
+    sampler = OpenVinoSampler(openvino_folder if is_there else tmp_path / "nothing", wire.end, 1)
     whole = sampler.stream
 
     def counted(prompt: list[int], rng: np.random.Generator, temperature: float):  # type: ignore[no-untyped-def]
