@@ -36,6 +36,7 @@ class Variable:
     kind: `closed` is a small fixed set, `enumerable` a large listed set outside which other
     strings are possible, `open` free text. `numeric`: the values are written numbers.
     `spelling`: what a person may write for a value, as the corpus writes it ("girl", "emma").
+    `mentioned`: the values that a text may mean, where that can be told; None where it can't.
     `of`: the variable whose values these are too, as a father is a person: what follows in a chain
     asks about it as such, in the same document. `learnt_as`: what stands among what an adapter has
     learnt once it knows the variable, where that came later than its corpus.
@@ -49,6 +50,7 @@ class Variable:
     spelling: Callable[[str], str] = field(default=str, compare=False)
     of: str | None = None
     learnt_as: str | None = None
+    mentioned: Callable[[str], Sequence[str]] | None = field(default=None, compare=False)
 
     @property
     def is_coded(self) -> bool:

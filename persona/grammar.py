@@ -56,6 +56,7 @@ LONG_MESSAGE = 30
 FEW = 3
 COUNTS = tuple(str(n) for n in (*range(1, 21), 25, 30, 40, 50, 100))
 _WORD = re.compile(r"[^\W\d_][^\W\d_'’-]*(?:[-'’][^\W\d_]+)*")
+_CAPITALISED = re.compile(r"\b[^\W\d_a-z]\w+(?: [^\W\d_a-z]\w+)*")
 _YEAR = re.compile(r"(?<!\d)(?:(\d{3})0s|(\d{4})|['’]?(\d)0s|['’](\d\d))(?!\w)")
 _QUOTED = re.compile(
     r"“([^“”]{2,})”|«([^«»]{2,})»|\"([^\"]{2,})\"|(?<!\w)['‘](.{2,2000}?)['’](?!\w)", re.S
@@ -233,7 +234,7 @@ class CallGrammar:
             document = corpus.variable(corpus.document) if corpus is not None else None
             if document is not None and document.kind == "closed":
                 assert corpus is not None
-                return [*document.values, *self._unlisted(corpus, document)]
+                return self._documents(corpus, document)
             if document is not None and document.kind == "enumerable":
                 return self._names()
             return list(self._passages())
@@ -278,7 +279,9 @@ class CallGrammar:
             return self._said(corpus, name) or variable.values
         if variable.kind != "closed":
             return self._names()
-        # Countries and what holds of them have too many names for a word to tell them by.
+        if variable.mentioned is not None:
+            return self._documents(corpus, variable)
+        # What holds of countries has too many names for a word to tell them by.
         if corpus.variable(corpus.document).kind == "closed":
             return variable.values
         return self._spelled(variable.values) or variable.values
@@ -321,19 +324,40 @@ class CallGrammar:
         plural = [s[:-1] for s in possessive if s.endswith("s") and len(s) > 3]
         return list(dict.fromkeys([*possessive, *plural]))
 
+    def _documents(self, corpus: Schema, document: Variable) -> list[str]:
+        """The listed documents that may be meant, and what is none.
+
+        Where the dialogue may mean none that is listed, what it says is asked about all the same:
+        the tool answers that there is no such document, and no other is told of in its place.
+        """
+        meant = self._meant(document)
+        if meant and not self.unlisted:
+            return meant
+        return [*meant, *self._unlisted(corpus, document)] or list(document.values)
+
+    def _meant(self, variable: Variable) -> list[str]:
+        """The values of a closed variable that the dialogue may mean, the last message's first."""
+        if variable.mentioned is None:
+            return list(variable.values)
+        said = [text for text in self._latest() if not text.startswith(ERROR)]
+        return list(dict.fromkeys(value for text in said for value in variable.mentioned(text)))
+
     def _unlisted(self, corpus: Schema, document: Variable) -> list[str]:
-        """Words of the last message that may be meant for a document, and are none there is."""
-        if not self.unlisted:
-            return []
-        said = replace(self, texts=self.texts[-1:], results=())._names()
+        """What the last message may mean for a document, and is none there is.
+
+        Words written as names are, side by side one name; any word where none is.
+        """
+        last = self.texts[-1]
+        runs = [] if last.isupper() else [found[0] for found in _CAPITALISED.finditer(last)]
+        if len(runs) > 1 and last.startswith(runs[0]):
+            del runs[0]  # how every sentence begins
         parts = {word for value in document.values for word in value.casefold().split()}
         return [
-            word
-            for word in said
-            if word.isalpha()
-            and len(word) >= SHORTEST_UNLISTED
-            and word.casefold() not in parts
-            and not _is_listed(corpus, Binding(document.name, word))
+            name
+            for name in runs or replace(self, texts=self.texts[-1:], results=())._names()
+            if len(name) >= SHORTEST_UNLISTED
+            and all(word.isalpha() and word.casefold() not in parts for word in name.split())
+            and not _is_listed(corpus, Binding(document.name, name))
         ]
 
     def _counts(self, most: int) -> list[str]:

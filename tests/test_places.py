@@ -142,6 +142,33 @@ def test_what_is_no_country_stays_as_it_is(text: str) -> None:
     assert Places().spelled(text) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "countries"),
+    [
+        ("what is the capital of frnace?", ["France"]),
+        ("the Dutch for Norway", ["Netherlands", "Norway"]),
+        ("usa money, UK money and US money", ["United Kingdom", "United States"]),
+        ("capital of congo", ["Congo - Brazzaville", "Congo - Kinshasa"]),
+        ("the trinidad & tobago dollar", ["Trinidad & Tobago"]),
+        ("money in the Republic of Veldoria, tell us", []),
+        ("the capital of Kosovo", []),
+        ("Which countries lie in Asia?", []),
+        ("", []),
+    ],
+)
+def test_a_text_tells_which_countries_it_may_mean(text: str, countries: list[str]) -> None:
+    assert list(Places().mentioned(text)) == countries
+
+
+def test_every_country_is_told_by_each_of_its_spellings() -> None:
+    places = Places()
+    for country in places._countries:
+        name = country.record.values["country"]
+        for written in (name, *country.spellings, country.people):
+            if len(written) > 3:
+                assert name in places.mentioned(f"money of {written.lower()}?"), written
+
+
 def test_no_record_is_held_out() -> None:
     records = PLACES.records("train")
     assert refuse_held_out(PLACES, records) == records

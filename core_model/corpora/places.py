@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
+from difflib import get_close_matches
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,12 @@ WRONG = frozenset(("BG", "BI", "GQ", "KZ", "SZ"))
 Lobamba (the government of Eswatini sits in Mbabane)."""
 UNCLEAR = "congo"
 """A spelling that `countryinfo` has for one of two countries."""
+SHORT = frozenset(("UK", "US", "USA", "UAE", "DRC"))
+"""Abbreviations that people use; other codes are words as well."""
+LEAST_LETTERS, MOST_COUNTRIES, STEM, ALIKE = 4, 3, 5, 0.83
+"""A word tells countries when it is so long and, by its first letters, in the names of so few:
+"republic" and "república" tell nothing. A slip of the pen is told by `difflib`'s ratio."""
+_LETTERS = re.compile(r"[^\W\d_]+")
 
 HELD_OUT_SHARE = 0.2
 SALT = "places"
@@ -95,10 +103,11 @@ def _currency(code: str, facts: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Country:
-    """A record, and other ways to write its country."""
+    """A record, other ways to write its country, and what its people are called."""
 
     record: Record
     spellings: tuple[str, ...]
+    people: str
 
 
 class Places(Corpus):
@@ -117,7 +126,15 @@ class Places(Corpus):
             corpus="places",
             document="country",
             variables=(
-                Variable("country", "closed", listed("country"), False, "a country", self.spelled),
+                Variable(
+                    "country",
+                    "closed",
+                    listed("country"),
+                    False,
+                    "a country",
+                    self.spelled,
+                    mentioned=self.mentioned,
+                ),
                 *(Variable(name, "closed", listed(name), False, doc) for name, doc in docs.items()),
                 Variable("continent", "closed", CONTINENTS, False, "the continent it lies in"),
             ),
@@ -127,6 +144,55 @@ class Places(Corpus):
     def spelled(self, country: str) -> str:
         """A country as the data write it, by name or ISO code; another text stays as it is."""
         return self._by_folded.get(country.casefold(), country)
+
+    @lru_cache(maxsize=256)  # noqa: B019 - a corpus is made once
+    def mentioned(self, text: str) -> tuple[str, ...]:
+        """The countries that a text may mean, by a name of theirs or of their people, or a part.
+
+        Misspelt ones too. Several may share a word; who reads the text decides.
+        """
+        folded = text.casefold()
+        found = {
+            country
+            for name, countries in self._names.items()
+            if name in folded and re.search(rf"\b{re.escape(name)}\b", folded)
+            for country in countries
+        }
+        for short in SHORT & set(_LETTERS.findall(text.upper() if text.islower() else text)):
+            found.add(self.spelled(short))
+        for word in _LETTERS.findall(folded):
+            if len(word) >= LEAST_LETTERS:
+                near = [known for known in self._telling if known[0] == word[0]]
+                for alike in get_close_matches(word, near, n=3, cutoff=ALIKE):
+                    found |= self._telling[alike]
+        return tuple(r.values["country"] for r in self._all if r.values["country"] in found)
+
+    @cached_property
+    def _names(self) -> Mapping[str, set[str]]:
+        """Countries by their names in all languages, folded, that are long enough to tell."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for country in self._countries:
+            values = country.record.values
+            named = (values["country"], *(values[language] for language in LANGUAGES))
+            for name in (*named, *country.spellings, country.people):
+                if len(name) >= LEAST_LETTERS:
+                    found[name.casefold()].add(values["country"])
+        return found
+
+    @cached_property
+    def _telling(self) -> Mapping[str, set[str]]:
+        """Countries by the words of their and their people's names that few share, folded."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for country in self._countries:
+            name = country.record.values["country"]
+            for word in _LETTERS.findall(" ".join((name, *country.spellings, country.people))):
+                found[word.casefold()].add(name)
+        common = {word[:STEM] for word, known in found.items() if len(known) > MOST_COUNTRIES}
+        return {
+            word: countries
+            for word, countries in found.items()
+            if len(word) >= LEAST_LETTERS and word[:STEM] not in common
+        }
 
     def is_held_out(self, values: Mapping[str, str]) -> bool:
         """Never: only compounds are held out."""
@@ -169,5 +235,6 @@ class Places(Corpus):
             iso = facts["ISO"]
             written = (*facts["altSpellings"], facts["name"], iso["alpha2"], iso["alpha3"])
             spellings = tuple(text for text in written if text.strip())
-            countries.append(_Country(Record("places", values), spellings))
+            people = str(facts.get("demonym", ""))
+            countries.append(_Country(Record("places", values), spellings, people))
         return sorted(countries, key=lambda country: country.record.values["country"])
