@@ -343,7 +343,6 @@ def compare(
 def table(comparison: Comparison) -> str:
     """The comparison in Markdown: a row for each figure, a column for each agent."""
     agents = comparison.agents
-    minutes = sum(e.seconds for e in comparison.examined) / 60
     lines = [
         "# The persona and its rivals",
         "",
@@ -355,7 +354,6 @@ def table(comparison: Comparison) -> str:
         "",
         f"- date: {comparison.date}",
         "- extent: " + ("quick, on a quarter of the items" if comparison.quick else "full"),
-        f"- time: {minutes:.0f} minutes of one processor, all agents together",
     ]
     for agent in agents:
         of_agent = [e for e in comparison.examined if e.agent == agent]
