@@ -223,7 +223,12 @@ class OpenVinoSampler:
         scheduler.num_kv_blocks = CACHE_BLOCKS
         scheduler.enable_prefix_caching = True
         # Not compiled ahead (CACHE_DIR): that takes as long to read and 40 MB more.
-        options = {} if self._threads is None else {"INFERENCE_NUM_THREADS": self._threads}
+        # Pinned, each of several programs with one thread would compute on the first processor.
+        options = (
+            {}
+            if self._threads is None
+            else {"INFERENCE_NUM_THREADS": self._threads, "ENABLE_CPU_PINNING": False}
+        )
         engine = genai.ContinuousBatchingPipeline(self._folder, scheduler, "CPU", options)
         _give_back()
         return engine
