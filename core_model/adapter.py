@@ -85,7 +85,7 @@ def changed_by(folder: Path) -> list[Path]:
 
     Raises WeightsError where one can't be read or is another than when this one was trained.
     """
-    _, facts = read_adapter(folder)
+    facts = _facts(folder)
     if UPON not in facts:
         return []
     below = folder_named(facts[UPON], folder.parent)
@@ -97,6 +97,15 @@ def changed_by(folder: Path) -> list[Path]:
     return [below, *changed_by(below)]
 
 
+def _facts(folder: Path) -> dict[str, str]:
+    """The metadata of an adapter's file; its tensors are not read."""
+    try:
+        with safe_open(folder / FILE, framework="pt") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"The adapter {folder / FILE} can't be read ({error}).") from error
+
+
 def _checksum(folder: Path) -> str:
     try:
         return sha256(folder / FILE)
@@ -106,11 +115,7 @@ def _checksum(folder: Path) -> str:
 
 def learnt(folder: Path) -> tuple[str, ...]:
     """The corpora that an adapter was trained on, from its file's metadata."""
-    try:
-        with safe_open(folder / FILE, framework="pt") as file:
-            facts = file.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"The adapter {folder / FILE} can't be read ({error}).") from error
+    facts = _facts(folder)
     return tuple(facts[CORPORA].split()) if CORPORA in facts else FIRST_CORPORA
 
 

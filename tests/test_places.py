@@ -152,6 +152,8 @@ def test_what_is_no_country_stays_as_it_is(text: str) -> None:
         ("the trinidad & tobago dollar", ["Trinidad & Tobago"]),
         ("money in the Republic of Veldoria, tell us", []),
         ("the capital of Kosovo", []),
+        ("tell us the capital of blorvia", []),
+        ("what do people in the uk pay with?", ["United Kingdom"]),
         ("Which countries lie in Asia?", []),
         ("", []),
     ],

@@ -158,7 +158,9 @@ class Places(Corpus):
             if name in folded and re.search(rf"\b{re.escape(name)}\b", folded)
             for country in countries
         }
-        for short in SHORT & set(_LETTERS.findall(text.upper() if text.islower() else text)):
+        # In small letters throughout, "us" is more often the word.
+        written = set(_LETTERS.findall(text.upper())) - {"US"} if text.islower() else set()
+        for short in SHORT & (written or set(_LETTERS.findall(text))):
             found.add(self.spelled(short))
         for word in _LETTERS.findall(folded):
             if len(word) >= LEAST_LETTERS:
