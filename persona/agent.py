@@ -3,9 +3,9 @@
 A turn, as a stream of events: choose the action (an exact distribution over replying and the
 tools); decode the call piece by piece under its grammar; run the tool; choose again, until the
 action is to reply; write the reply given the result, in which only its numbers can be written, or
-choose among composed replies where there are several results or none; check the numbers; judge the reply's
-safety in its dialogue; read from the reply who wrote it. A reply that is blocked is written again
-under harder conditions, and refused when that is blocked too.
+choose among composed replies where there are several results or only errors; check the numbers;
+judge the reply's safety in its dialogue; read from the reply who wrote it. A reply that is blocked
+is written again under harder conditions, and refused when that is blocked too.
 
 Of several drafts one is drawn in proportion to P(the conduct asked for | draft): importance
 resampling from what the author writes towards what the author should be like.

@@ -118,7 +118,7 @@ class FollowUp(Words):
 class Talk(Words):
     """A prompt that needs no tool.
 
-    kind: small_talk, missing, after, everyday, outside, harmful or borderline, which only sounds so.
+    kind: small_talk, missing, after, everyday, outside, harmful, or borderline: it only sounds so.
     """
 
     kind: str
