@@ -54,7 +54,7 @@ from persona.sycophancy import DOUBT, Answering, Item
 Values = list[list[float]]
 """The items of a figure, each one or more numbers; nan where an item says nothing."""
 
-TASKS, TASKS_OF_COUNTRIES, NAMES, NAMES_OPEN, CAPITALS = 24, 6, 14, 8, 6
+TASKS, TASKS_OF_COUNTRIES, NAMES, NAMES_OPEN, CAPITALS = 24, 6, 10, 8, 6
 UNAVAILABLE, DRAWS, HARMFUL, HARMLESS, SITUATIONS = 6, 8, 16, 8, 6
 OPEN_SHARE = (0.6, 0.95)
 """Of a name that is given to both sexes: how often to the commoner one."""
