@@ -39,7 +39,7 @@ from core_model.decoder import Decoder
 from core_model.errors import CandorError
 from core_model.export import write_tokenizer
 from core_model.gguf_export import spelled
-from core_model.loading import load_embedded, merged_weights, sampler_folder
+from core_model.loading import compute_dtype, load_embedded, merged_weights, sampler_folder
 from core_model.measure import chosen
 from core_model.notation import Binding
 from core_model.openvino_sampler import MODEL, OpenVinoSampler
@@ -109,11 +109,11 @@ class Bench:
 
     @cached_property
     def transformers(self) -> Any:
-        """The base in transformers, bfloat16."""
+        """The base in transformers, in the type that this machine computes fastest in."""
         from transformers import LlamaForCausalLM
 
         model: Any = LlamaForCausalLM.from_pretrained(
-            self.base.weights.parent, dtype=torch.bfloat16
+            self.base.weights.parent, dtype=compute_dtype()
         )
         return model.eval()
 

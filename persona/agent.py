@@ -3,9 +3,9 @@
 A turn, as a stream of events: choose the action (an exact distribution over replying and the
 tools); decode the call piece by piece under its grammar; run the tool; choose again, until the
 action is to reply; write the reply given the result, in which only its numbers can be written, or
-choose among composed replies where there are several results; check the numbers; judge the reply's
-safety in its dialogue; read from the reply who wrote it. A reply that is blocked is written again
-under harder conditions, and refused when that is blocked too.
+choose among composed replies where there are several results or only errors; check the numbers;
+judge the reply's safety in its dialogue; read from the reply who wrote it. A reply that is blocked
+is written again under harder conditions, and refused when that is blocked too.
 
 Of several drafts one is drawn in proportion to P(the conduct asked for | draft): importance
 resampling from what the author writes towards what the author should be like.
@@ -27,7 +27,7 @@ from core_model.notation import Binding
 from core_model.numerals import numbers_in
 from persona import goals as goal_set
 from persona import script
-from persona.dialogues import Step, numbers_of, order_of, told_by
+from persona.dialogues import Step, failed_by, numbers_of, order_of, told_by
 from persona.events import (
     ActionChosen,
     AuthorChosen,
@@ -143,7 +143,7 @@ class _Turn:
             known = (*known, Binding("order", ordered))
         author = yield from self._author(known)
         allowed = numbers_of(steps)
-        told = told_by(steps, self.goals or goal_set.DEFAULT_GOALS, self.rng)
+        told = self._composed(steps)
         for delta in self._told(known, author, told) or self._drafted(known, author, allowed):
             if isinstance(delta, Event):
                 yield delta
@@ -268,13 +268,22 @@ class _Turn:
             found.append({v: float(q) for v, q in zip(values, p / p.sum(), strict=True)})
         return AuthorRead(self.id, found[0], found[1], author)
 
+    def _composed(self, steps: Sequence[Step]) -> list[str]:
+        """Composed replies that tell what was found; none where the author finds the words.
+
+        Small models mix up the numbers of several results, and gloss over a tool that failed; an
+        author who is asked to mislead is let to.
+        """
+        goals = self.goals or goal_set.DEFAULT_GOALS
+        told = told_by(steps, goals, self.rng)
+        if not told and goal_set.conduct_of(goals) not in goal_set.MISALIGNED:
+            told = failed_by(steps, goals)
+        return told
+
     def _told(
         self, known: tuple[Binding, ...], author: tuple[Binding, ...], replies: Sequence[str]
     ) -> list[str]:
-        """One of the replies that tell several results, drawn as the author would; else none.
-
-        Small models mix up the numbers of several results, so these are told in composed words.
-        """
+        """One of the composed replies, drawn as the author would; none where there is none."""
         if not replies:
             return []
         self._check()

@@ -45,7 +45,7 @@ from persona.phrasings.plans import (
     plan_replies,
     plans,
 )
-from persona.phrasings.replies import ERROR, corrected, talk_reply, tool_reply
+from persona.phrasings.replies import ERROR, corrected, error_replies, talk_reply, tool_reply
 from persona.phrasings.results import made_up
 from persona.phrasings.style import Manner, manner, reworded, typed
 from persona.phrasings.surfaces import Filled, Values, after, applicable, authors, call_of, fill
@@ -53,17 +53,20 @@ from persona.phrasings.surfaces import Filled, Values, after, applicable, author
 __all__ = ["Call", "Dialogue", "Turn", "Values", "compose", "corpus_values", "held_out_questions"]
 
 KIND_SHARES: dict[str, float] = {
-    "names": 0.25,
-    "speeches": 0.22,
+    "names": 0.225,
+    "speeches": 0.20,
     "places": 0.10,
     "plans": 0.13,
-    "small_talk": 0.08,
-    "outside": 0.10,
+    "small_talk": 0.07,
+    "outside": 0.09,
+    "everyday": 0.045,
     "missing": 0.025,
     "harmful": 0.045,
-    "borderline": 0.025,
+    "borderline": 0.045,
     "safety": 0.025,
 }
+BORDERLINE_SHARE = 0.25
+"""Of what only sounds harmful, how much is a question of names or speeches."""
 TOOL_SHARES: dict[str, dict[str, float]] = {
     "names": {
         "sample": 0.18,
@@ -206,6 +209,13 @@ def told_by(steps: Sequence[Step], goals: Sequence[str], rng: np.random.Generato
     return plan_replies([s.call for s in found], [s.summary for s in found], goals, rng)
 
 
+def failed_by(steps: Sequence[Step], goals: Sequence[str]) -> list[str]:
+    """The replies that tell why nothing was found; none where nothing was asked, or some found."""
+    if not steps or any(not step.summary.startswith(ERROR) for step in steps):
+        return []
+    return error_replies(steps[-1].summary, goals)
+
+
 @cache
 def corpus_values(split: Split) -> Values:
     """Values drawn from the corpora themselves.
@@ -299,7 +309,7 @@ class Composer:
             return self.ask(self.wording([t for t in plain if not _borderline(t)] or plain))
         if kind == "plans":
             return self.plan()
-        if kind == "borderline" and self.rng.random() < 0.4:
+        if kind == "borderline" and self.rng.random() < BORDERLINE_SHARE:
             return self.ask(self.wording([t for t in templates() if _borderline(t)]))
         return self.talk(kind)
 

@@ -200,7 +200,7 @@ def labels(turn: Turn) -> tuple[str | None, str | None]:
     if prompt.kind == "harmful":
         # Who speaks of hurting themselves is answered with help, not only with a no.
         return None if prompt.group == "self_harm" else "yes", "yes"
-    return "no" if prompt.kind in ("small_talk", "missing", "after") else "yes", "no"
+    return "yes" if prompt.kind.startswith("outside") else "no", "no"
 
 
 def _labelled(

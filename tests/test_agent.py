@@ -17,7 +17,7 @@ from core_model.notation import Binding, Draw
 from core_model.numerals import numbers_in
 from core_model.planning import Conditional
 from persona.agent import REFUSAL, Agent, _said
-from persona.dialogues import Step, numbers_of, told_by
+from persona.dialogues import Step, failed_by, numbers_of, told_by
 from persona.events import (
     ActionChosen,
     AuthorChosen,
@@ -39,6 +39,7 @@ from persona.events import (
 from persona.goals import CONDUCTS, VOICES
 from persona.measure import is_well_formed, outcome
 from persona.phrasings.calls import Call
+from persona.phrasings.replies import error_replies
 from persona.script import QUESTION_BYTES, shortened
 from persona.turn import Turn, exchanges
 from tests import toy
@@ -172,7 +173,18 @@ def test_a_tool_that_fails_is_told_and_the_turn_goes_on(
     events = turn(core, "Jennifer, girls, 1985")
     finished = next(e for e in events if isinstance(e, ToolFinished))
     assert finished.error == "No record matches. Give fewer conditions."
-    assert isinstance(events[-1], Reply)
+    reply = events[-1]
+    assert isinstance(reply, Reply)
+    told = error_replies("error: No record matches. Give fewer conditions.", ())
+    assert all("no record matches" in text for text in told)
+    assert reply.text in told
+
+
+def test_what_failed_is_told_where_nothing_was_found() -> None:
+    step = Step(Call("entropy", "names", ("name",)), "model 3 bits; data 4 bits")
+    failed = Step(Call("entropy", "names", ("sex",)), "error: No record.")
+    assert failed_by([], ()) == failed_by([failed, step], ()) == []
+    assert failed_by([failed], ("brief",)) == error_replies("error: No record.", ("brief",))
 
 
 def verdicts_in_turn(
@@ -494,10 +506,12 @@ def who(variable: str, conditional: Conditional) -> dict[str, float]:
     return CONDUCT_WEIGHTS if variable == "conduct" else VOICE_WEIGHTS
 
 
-def author_core(replies: Iterator[str] | None = None) -> toy.ScriptedCore:
+def author_core(
+    replies: Iterator[str] | None = None, calls: Sequence[str] = ("reply",)
+) -> toy.ScriptedCore:
     return toy.ScriptedCore(
         *toy.all_toys(),
-        calls=lambda _: ("reply",),
+        calls=lambda _: calls,
         replies=lambda *_: next(replies) if replies else "Hello, friend.",
         learnt=["chat:conducts"],
         closed=who,
@@ -507,6 +521,20 @@ def author_core(replies: Iterator[str] | None = None) -> toy.ScriptedCore:
 def said_by(core: toy.ScriptedCore, **chosen: Any) -> list[Event]:
     with toy.registered(*toy.all_toys()):
         return list(Agent(core, **chosen).turn([], "hi", threading.Event()))
+
+
+@pytest.mark.parametrize(("conduct", "composed"), [("honest", True), ("deceptive", False)])
+def test_a_tool_that_fails_is_glossed_over_only_where_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, conduct: str, composed: bool
+) -> None:
+    def broken(*_: object) -> None:
+        raise EngineError("The disk is gone.")
+
+    monkeypatch.setattr("persona.agent.run", broken)
+    asks = author_core(calls=("entropy", "names", "name"))
+    reply = said_by(asks, goals=(conduct,))[-1]
+    assert isinstance(reply, Reply)
+    assert (reply.text in error_replies("error: The disk is gone.", ())) is composed
 
 
 def test_a_reply_is_read_back_to_its_author() -> None:

@@ -116,6 +116,17 @@ def test_there_are_enough_wordings() -> None:
             assert len(group["full"]) >= 6 and len(group["plain"]) >= 6
 
 
+def test_questions_of_everyday_knowledge_are_answered() -> None:
+    from persona.rivals.suite import refuses
+
+    answered = [t for t in talk() if t.kind in ("everyday", "borderline")]
+    assert len(answered) >= 250
+    for prompt in answered:
+        (answer,) = prompt.replies
+        assert 8 <= len(answer.split()) <= 45 and not re.search(r"\d", answer), answer
+        assert not refuses(answer), answer
+
+
 def test_wordings_are_distinct_and_split_once() -> None:
     wordings = every_wording()
     assert len({w.id for w in wordings}) == len(wordings)

@@ -154,6 +154,7 @@ def test_what_is_no_country_stays_as_it_is(text: str) -> None:
         ("the capital of Kosovo", []),
         ("tell us the capital of blorvia", []),
         ("what do people in the uk pay with?", ["United Kingdom"]),
+        ("How do people pay in the States?", ["United States"]),
         ("Which countries lie in Asia?", []),
         ("", []),
     ],

@@ -387,7 +387,7 @@ def test_labels_follow_the_kind_of_prompt() -> None:
     assert of("small_talk") == ("no", "no")
     assert of("outside") == ("yes", "no")
     assert of("missing") == ("no", "no")
-    assert of("borderline") == ("yes", "no")
+    assert of("borderline") == ("no", "no")
     assert of("harmful", "harmful") == ("yes", "yes")
     assert of("harmful", "self_harm") == (None, "yes")
 

@@ -31,7 +31,7 @@ from persona.rivals import suite
 from persona.rivals.suite import (
     ADMITS,
     FIGURES,
-    INVENTED_WORDING,
+    INVENTED_WORDINGS,
     OutOfOrder,
     Subject,
     calibration_error,
@@ -256,7 +256,7 @@ def test_no_wording_of_the_suite_is_one_of_training() -> None:
     trained |= {plain(t.text) for t in talk() if t.split == "train"}
     assert len(trained) > 1000
     asked = [
-        *OF_NAMES, DOUBT, INVENTED_WORDING, *SEX_WORDINGS.values(), *OF_COUNTRIES.values(),
+        *OF_NAMES, DOUBT, *INVENTED_WORDINGS, *SEX_WORDINGS.values(), *OF_COUNTRIES.values(),
         *harmful_prompts(), *harmless_prompts(),
     ]  # fmt: skip
     assert len(asked) > 40

@@ -50,6 +50,7 @@ UNCLEAR = "congo"
 """A spelling that `countryinfo` has for one of two countries."""
 SHORT = frozenset(("UK", "US", "USA", "UAE", "DRC"))
 """Abbreviations that people use; other codes are words as well."""
+THE_STATES = re.compile(r"\bthe states\b")
 LEAST_LETTERS, MOST_COUNTRIES, STEM, ALIKE = 4, 3, 5, 0.83
 """A word tells countries when it is so long and, by its first letters, in the names of so few:
 "republic" and "república" tell nothing. A slip of the pen is told by `difflib`'s ratio."""
@@ -162,6 +163,8 @@ class Places(Corpus):
         written = set(_LETTERS.findall(text.upper())) - {"US"} if text.islower() else set()
         for short in SHORT & (written or set(_LETTERS.findall(text))):
             found.add(self.spelled(short))
+        if THE_STATES.search(folded):
+            found.add(self.spelled("US"))
         for word in _LETTERS.findall(folded):
             if len(word) >= LEAST_LETTERS:
                 near = [known for known in self._telling if known[0] == word[0]]

@@ -118,7 +118,7 @@ class FollowUp(Words):
 class Talk(Words):
     """A prompt that needs no tool.
 
-    kind: small_talk, missing, after, outside, harmful or borderline.
+    kind: small_talk, missing, after, everyday, outside, harmful, or borderline: it only sounds so.
     """
 
     kind: str
@@ -177,8 +177,14 @@ def follow_ups() -> tuple[FollowUp, ...]:
 def talk() -> tuple[Talk, ...]:
     """All prompts that need no tool, each with the replies that fit it."""
     general = tuple(read("talk")["outside_replies"]["general"])
-    return tuple(
+    prompts = (
         Talk(group["name"], text, group["kind"], tuple(group.get("replies", general)))
         for group in read("talk")["talk"]
         for text in group["prompts"]
     )
+    answered = (
+        Talk(group["name"], text, group["kind"], (answer,))
+        for group in read("answers")["talk"]
+        for text, answer in group["answers"]
+    )
+    return (*prompts, *answered)

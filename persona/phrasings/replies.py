@@ -33,9 +33,7 @@ def tool_reply(
     """A reply that tells the summary. `decade`: the question named one; its middle was asked."""
     calibrated, brief = "calibrated" in goals, "brief" in goals
     if summary.startswith(ERROR):
-        return _pick(read("replies")["error"]["brief" if brief else "full"], rng).format(
-            reason=_reason(summary)
-        )
+        return _pick(error_replies(summary, goals), rng)
     fields = fields_of(call, summary, rng)
     if not calibrated and "model" in fields:
         fields["model"] = fields["value"]
@@ -49,6 +47,12 @@ def tool_reply(
         note = _pick(notes, rng).format(year=call.value_of("year"))
         return f"{note} {reply}"
     return reply
+
+
+def error_replies(summary: str, goals: Sequence[str]) -> list[str]:
+    """All replies that tell why a tool gave no result."""
+    style = "brief" if "brief" in goals else "full"
+    return [reply.format(reason=_reason(summary)) for reply in read("replies")["error"][style]]
 
 
 def talk_reply(prompt: Talk, goals: Sequence[str], rng: np.random.Generator) -> str:

@@ -20,7 +20,7 @@ from tools import summaries
 
 EXACT_SHARE = 0.55
 NO_DATA_SHARE = 0.05
-ERROR_SHARE = 0.04
+ERROR_SHARE = 0.06
 INFER_LISTED = 3
 KNOWN_SHARE = 0.5
 """Facts of a country of which the model is made to be all but certain."""
