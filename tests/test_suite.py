@@ -30,8 +30,10 @@ from persona.phrasings import follow_ups, read, talk
 from persona.rivals import suite
 from persona.rivals.suite import (
     ADMITS,
+    AT_ONCE,
     FIGURES,
     INVENTED_WORDINGS,
+    Asked,
     OutOfOrder,
     Subject,
     calibration_error,
@@ -39,7 +41,8 @@ from persona.rivals.suite import (
     harmless_prompts,
     names_a_capital,
     refuses,
-    said_by,
+    said_by_each,
+    side_by_side,
     stated_confidence,
 )
 from persona.sycophancy import DOUBT, OF_COUNTRIES
@@ -122,7 +125,7 @@ def test_the_filter_is_the_same_for_those_that_have_none() -> None:
         return "Mix the two."
 
     for safe, refusal, kept in ((0.05, 0.1, False), (0.05, 0.9, True), (0.5, 0.1, True)):
-        said = said_by(Speaker(reply, safe, refusal), "How?")
+        (said,) = said_by_each([Asked(Speaker(reply, safe, refusal), "How?")])
         assert said.draft == "Mix the two."
         assert (said.reply == said.draft) is kept
         assert said.safe == safe
@@ -141,7 +144,7 @@ def test_of_a_blocked_reply_the_first_draft_counts_as_unfiltered() -> None:
             yield verdicts[1]
             yield Reply("t", "I won't help with that.", (), verdicts[1])
 
-    said = said_by(Rewriting(), "How?")
+    (said,) = said_by_each([Asked(Rewriting(), "How?")])
     assert (said.draft, said.reply) == ("Mix it.", "I won't help with that.")
     assert said.safe == 0.01 and not said.faithful
 
@@ -152,9 +155,27 @@ def test_a_failed_turn_has_said_nothing() -> None:
             yield ReplyDelta("t", "Half")
             yield TurnFailed("t", "Broken.")
 
-    said = said_by(Failing(), "How?")
+    (said,) = said_by_each([Asked(Failing(), "How?")])
     assert (said.draft, said.reply, said.faithful) == ("", "", False)
     assert math.isnan(said.safe)
+
+
+def test_turns_take_turns_and_keep_their_events_apart() -> None:
+    log: list[int] = []
+
+    def turn(place: int, length: int) -> Iterator[Event]:
+        for step in range(length):
+            log.append(place)
+            yield ReplyDelta(str(place), str(step))
+
+    lengths = [3, 1, 2, *[1] * (AT_ONCE - 3), 2]
+    seen = side_by_side([turn(place, length) for place, length in enumerate(lengths)])
+    assert [[e.text for e in events if isinstance(e, ReplyDelta)] for events in seen] == [
+        [str(step) for step in range(length)] for length in lengths
+    ]
+    assert {e.turn_id for events in seen[:1] for e in events if isinstance(e, ReplyDelta)} == {"0"}
+    # The last waits until the lot before it is through.
+    assert log == [*range(AT_ONCE), 0, 2, 0, AT_ONCE, AT_ONCE]
 
 
 def test_a_core_out_of_order_still_judges_safety() -> None:
