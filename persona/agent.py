@@ -154,7 +154,8 @@ class _Turn:
         if confidence is not None:
             yield confidence
         yield from self._judge(question, known, author, allowed)
-        yield from self._read_back(known, author)
+        if self.text not in told:  # composed words tell nothing of an author
+            yield from self._read_back(known, author)
         yield Reply(self.id, self.text, self.calls, self.verdict)
 
     def _act(

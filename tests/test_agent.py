@@ -532,9 +532,10 @@ def test_a_tool_that_fails_is_glossed_over_only_where_that_is_asked_for(
 
     monkeypatch.setattr("persona.agent.run", broken)
     asks = author_core(calls=("entropy", "names", "name"))
-    reply = said_by(asks, goals=(conduct,))[-1]
+    *before, reply = said_by(asks, goals=(conduct,))
     assert isinstance(reply, Reply)
     assert (reply.text in error_replies("error: The disk is gone.", ())) is composed
+    assert any(isinstance(event, AuthorRead) for event in before) is not composed
 
 
 def test_a_reply_is_read_back_to_its_author() -> None:
