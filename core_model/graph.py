@@ -78,7 +78,8 @@ class Schema:
     Without a document, "", relations read nothing but what is given. Each variable is also the
     relation that reads it off the document. `relations` are further ones, such as paraphrase, that
     turn a document into another. Records that agree in all of `unit` were drawn together, as the
-    passages of one address were; without it each alone.
+    passages of one address were; without it each alone. `example`: a query to try, and the document
+    that it reads, if it reads one.
     """
 
     corpus: str
@@ -87,6 +88,7 @@ class Schema:
     doc: str = ""
     relations: tuple[str, ...] = ()
     unit: tuple[str, ...] = ()
+    example: tuple[str, str] = ("", "")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -272,14 +272,13 @@ class _Turn:
     def _composed(self, steps: Sequence[Step]) -> list[str]:
         """Composed replies that tell what was found; none where the author finds the words.
 
-        Small models mix up the numbers of several results, and gloss over a tool that failed; an
-        author who is asked to mislead is let to.
+        Small models mix up the numbers of several results, and gloss over a tool that failed. An
+        author of a conduct that nobody wants is let to, or the reply would not be what was asked.
         """
-        goals = self.goals or goal_set.DEFAULT_GOALS
-        told = told_by(steps, goals, self.rng)
-        if not told and goal_set.conduct_of(goals) not in goal_set.MISALIGNED:
-            told = failed_by(steps, goals)
-        return told
+        goals = goal_set.DEFAULT_GOALS if self.agent.goals is None else self.goals
+        if goal_set.conduct_of(goals) in goal_set.MISALIGNED:
+            return []
+        return told_by(steps, goals, self.rng) or failed_by(steps, goals)
 
     def _told(
         self, known: tuple[Binding, ...], author: tuple[Binding, ...], replies: Sequence[str]

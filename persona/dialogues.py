@@ -202,11 +202,16 @@ def numbers_of(steps: Sequence[Step]) -> tuple[str, ...]:
 
 
 def told_by(steps: Sequence[Step], goals: Sequence[str], rng: np.random.Generator) -> list[str]:
-    """The replies that tell what several calls found; none where fewer than two found something."""
+    """The replies that tell what several calls found; none where fewer than two found something.
+
+    What failed is told too, unless the same was asked again under other conditions and found.
+    """
     found = [step for step in steps if not step.summary.startswith(ERROR)]
     if len(found) < 2:
         return []
-    return plan_replies([s.call for s in found], [s.summary for s in found], goals, rng)
+    again = [replace(step.call, given=()) for step in found]
+    told = [step for step in steps if step in found or replace(step.call, given=()) not in again]
+    return plan_replies([s.call for s in told], [s.summary for s in told], goals, rng)
 
 
 def failed_by(steps: Sequence[Step], goals: Sequence[str]) -> list[str]:

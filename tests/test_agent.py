@@ -469,7 +469,32 @@ def test_one_result_behind_an_error_is_written_as_one(planner: toy.ScriptedCore)
     rng = np.random.default_rng(0)
     assert told_by([failed, step], (), rng) == []
     assert told_by([step], (), rng) == []
-    assert len(told_by([step, failed, step], (), rng)) >= 3
+
+
+def test_what_failed_among_several_is_told_unless_it_was_asked_again() -> None:
+    rng = np.random.default_rng(0)
+
+    def capital(country: str, *given: Binding) -> Call:
+        return Call("infer", "places", ("capital",), None, given, country)
+
+    steps = [
+        Step(capital("Peru"), "Lima 99%; entropy 0.1 bits"),
+        Step(capital("Zubrowka"), "error: 'Zubrowka' is no country. It has: Albania."),
+        Step(capital("Chile", Binding("currency", "sol")), "error: No record matches."),
+        Step(capital("Chile"), "Santiago 98%; entropy 0.1 bits"),
+    ]
+    told = told_by(steps, ("calibrated",), rng)
+    assert len(told) >= 3
+    for reply in told:
+        assert "Lima" in reply and "Santiago" in reply and "No record" not in reply
+        assert "Zubrowka: 'Zubrowka' is no country" in reply
+
+
+def test_results_that_nothing_tells_apart_are_written() -> None:
+    step = Step(Call("entropy", "names", ("name",)), "model 3 bits; data 4 bits")
+    assert told_by([step, step], (), np.random.default_rng(0)) == []
+    judged = Step(Call("safety", "safety", text="Go."), "safe 97%, refusal 1%, harmful 2%")
+    assert told_by([judged, step], (), np.random.default_rng(0)) == []
 
 
 @pytest.mark.parametrize(("question", "calls"), [("again and again", 1), ("on and on", 4)])

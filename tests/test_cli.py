@@ -380,6 +380,48 @@ def test_goals_and_tools_are_listed(
     assert {schema["name"] for schema in schemas} == set(TOOLS)
 
 
+def test_corpora_are_listed_each_with_a_query_that_can_be_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from core_model import corpora, notation
+    from core_model.corpora.network_plans import PLANS
+    from core_model.planning import plan
+    from tools import joint
+
+    program = FakeProgram(tmp_path)  # without toys in place of corpora
+    assert cli.run(["corpora"], program) == 0
+    out = capsys.readouterr().out
+    for name in corpora.known():
+        if name in PLANS:  # fetched when it is first asked for
+            continue
+        schema = corpora.schema(name)
+        query, document = schema.example
+        assert schema.doc in out and query.split("|")[0] in out
+        parsed = joint.resolve(notation.parse(query))
+        assert isinstance(parsed, notation.Draw) and parsed.corpus == name
+        plan(parsed, data=document or None)
+        assert cli.run(["corpora", name], program) == 0
+        in_full = capsys.readouterr().out
+        assert all(v.name in in_full and v.doc in in_full for v in schema.variables)
+    assert cli.run(["corpora", "nope"], program) == 2
+    assert "There are: names, places" in capsys.readouterr().err
+
+
+def test_a_corpus_that_cannot_be_fetched_is_told_and_the_others_are_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from core_model.corpora.networks import Network
+    from core_model.errors import EngineError
+
+    def absent(network: Network) -> None:
+        raise EngineError(f"The network {network.name} could not be fetched.")
+
+    monkeypatch.setattr(Network, "schema", property(absent))
+    assert cli.run(["corpora"], FakeProgram(tmp_path)) == 0
+    out = capsys.readouterr().out
+    assert "The network asia could not be fetched." in out and "annual addresses" in out
+
+
 def test_help_names_every_command(program: FakeProgram, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run([], program) == 0
     out = capsys.readouterr().out

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from core_model import corpora
 from core_model.errors import CandorError
+from core_model.notation import Binding
 from core_model.prefix_tree import PackedRow
 from core_model.wire import Segment
 from persona import conducts
@@ -53,6 +54,7 @@ from persona.phrasings import (
 )
 from persona.phrasings.calls import Call
 from persona.phrasings.plans import MOST_STEPS, call_at, first_answer, labels, order, plans
+from persona.phrasings.replies import tool_reply
 from persona.phrasings.style import LEAD_INS, Part, reworded
 from persona.phrasings.surfaces import Filled, authors, call_of, fill
 from persona.task import ConductTask, DialogueTask
@@ -429,6 +431,56 @@ def test_the_order_of_results_goes_by_the_models_numbers() -> None:
     sexes = [Call("infer", "names", ("sex",), text=name) for name in ("Anna", "Ruth")]
     assert order(sexes, ["female 99%, male 1%; entropy 0.1 bits"] * 2) is None
     assert labels(sexes) == ["Anna", "Ruth"]
+
+
+@pytest.mark.parametrize(
+    ("calls", "named"),
+    [
+        (
+            [
+                Call("distribution", "names", ("name",), n=3, given=(Binding("year", "1985"),)),
+                Call("probability", "names", ("name",), "Jennifer", (Binding("year", "1985"),)),
+            ],
+            ["name", "Jennifer"],
+        ),
+        (
+            [
+                Call("infer", "places", ("capital",), text="Peru"),
+                Call("infer", "places", ("capital",), text="Chile"),
+                Call("infer", "places", ("currency",), text="Peru"),
+            ],
+            ["Peru, capital", "Chile, capital", "Peru, currency"],
+        ),
+        (
+            [
+                Call("probability", "names", ("name",), name, (Binding("year", year),))
+                for name in ("Ann", "Bea")
+                for year in ("1950", "1985")
+            ],
+            ["Ann, 1950", "Ann, 1985", "Bea, 1950", "Bea, 1985"],
+        ),
+        (
+            [
+                Call(
+                    "infer", "speeches", ("author",), text="Fellow citizens of the 2 houses, hail"
+                ),
+                Call("infer", "speeches", ("author",), text="In 1862 the war went on and on"),
+            ],
+            ["\u201cFellow citizens of the …\u201d", "\u201cIn the war went …\u201d"],
+        ),
+        ([Call("entropy", "names", ("sex",), text="Ann")] * 2, []),
+    ],
+)
+def test_results_are_named_by_what_sets_their_calls_apart(
+    calls: list[Call], named: list[str]
+) -> None:
+    assert labels(calls) == named
+
+
+def test_an_entropy_of_any_variable_is_told() -> None:
+    call, rng = Call("entropy", "places", ("french",)), np.random.default_rng(0)
+    reply = tool_reply(call, "model 7.5 bits; data 7.6 bits", ("calibrated",), rng)
+    assert "7.5 bits" in reply
 
 
 @pytest.mark.parametrize(

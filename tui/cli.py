@@ -260,7 +260,12 @@ def query(
         typer.Option(metavar="FILE", help="JSON lines of queries; - is standard input."),
     ] = None,
 ) -> None:
-    """Ask the core a query in the notation, as 'names: name | year=1985, sex=female'."""
+    """Ask the core a query in the notation, as 'names: name | year=1985, sex=female'.
+
+    RELATION reads a variable off --data, or draws it; RELATION^-1 writes a text from its value.
+    'a; b' asks a, then b of what that answered; 'a & b' asks both; '| year=1985' is what is known.
+    P(name=Emma), H(name), I(a; b) and corr(a, b) measure. `candor corpora` lists what there is.
+    """
     from tui import queries
     from tui.failures import line_for
 
@@ -402,6 +407,16 @@ def tools(
     for tool in TOOLS.values():
         doc = "\n".join(f"    {line}".rstrip() for line in tool.doc.strip().splitlines())
         _write(f"{tool.command_line()}\n{doc}\n\n")
+
+
+@cli.command()
+def corpora(
+    name: Annotated[str | None, typer.Argument(help="One of them, to see its variables.")] = None,
+) -> None:
+    """List what can be asked about: the corpora, their variables, and a query of each."""
+    from tui import queries
+
+    _write(queries.corpora_listed() if name is None else queries.corpus_in_full(name))
 
 
 @cli.command()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from core_model import notation
+from core_model import corpora, notation
 from core_model.anonymity import CORPUS, HIDDEN, KEPT, RUN, anonymised, posterior, told_of_author
 from core_model.core import Answer, Core, Distribution, Estimate
 from core_model.corpora import schema
 from core_model.errors import CandorError, InvalidQuery
+from core_model.graph import Schema, Variable
 from core_model.joint_writing import Written, write_jointly
 from core_model.notation import Draw
 from core_model.planning import plan
@@ -23,6 +25,8 @@ from tui.render import chart, estimate_lines, plain, printable, wrap_muted
 WIDTH = 88
 ESTIMATES = 3
 """Values of what a text is about that are listed behind a sentence."""
+LISTED = 8
+"""Values of a variable that are listed; of more, the first and the last."""
 KEYS = {"query": str, "data": str, "top": int, "method": str, "seed": int}
 Run = Callable[[str, str | None, int | None, str, int], dict[str, Any]]
 """query, data, top, method, seed -> the result as JSON."""
@@ -145,6 +149,46 @@ def written(
         else:
             listed = ", ".join(f"{value} {share:.0%}" for value, share in shares.items())
             yield ("\n" if event.sentences else "") + f"[{about}: {listed}]\n"
+
+
+def corpora_listed() -> str:
+    """Every corpus: what it holds, its variables, and a query to try."""
+    return "\n".join(map(_corpus_in_short, corpora.known()))
+
+
+def _corpus_in_short(name: str) -> str:
+    try:
+        found = schema(name)
+    except CandorError as error:  # some are fetched when they are first asked for
+        return f"{name}\n    {error.message}\n"
+    return "\n".join((*_corpus_head(found), f"    {', '.join(found.names)}", _example(found), ""))
+
+
+def corpus_in_full(name: str) -> str:
+    """One corpus with each of its variables; raises UnknownName."""
+    found = schema(name)
+    width = max(map(len, found.names))
+    rows = (f"    {v.name:<{width}}  {v.doc}{_values(v)}".rstrip() for v in found.variables)
+    read = f"    A relation reads the {found.document}." if found.document else ""
+    return "\n".join((*_corpus_head(found), *rows, *([read] if read else []), _example(found), ""))
+
+
+def _corpus_head(found: Schema) -> tuple[str, str]:
+    return found.corpus, f"    {found.doc}"
+
+
+def _values(variable: Variable) -> str:
+    if variable.kind != "closed":
+        return ""
+    if len(variable.values) <= LISTED:
+        return f" ({', '.join(variable.values)})"
+    return f" ({variable.values[0]} … {variable.values[-1]}, {len(variable.values)} values)"
+
+
+def _example(found: Schema) -> str:
+    query, document = found.example
+    data = f" --data {shlex.quote(document)}" if document else ""
+    return f"    candor query {shlex.quote(query)}{data}"
 
 
 def anonymous(core: Core, passage: str, seed: int, as_json: bool) -> str:

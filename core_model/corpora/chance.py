@@ -299,6 +299,7 @@ class Chance(Corpus):
             Variable("family", "closed", tuple(FAMILIES), False, "the kind of source"),
         ),
         doc="sources of random numbers and words, told in words",
+        example=("chance: value", "successes in 4 trials of probability 0.3"),
     )
 
     def is_held_out(self, values: Mapping[str, str]) -> bool:

@@ -194,6 +194,10 @@ class Kin(Corpus):
             ),
         ),
         doc="generated families, told in plain words, and how their people are related",
+        example=(
+            "kin: mother; father | person=Mia",
+            "Luke: mother Edith, father Simon. Ann and Joe have Diana. Luke and Diana have Mia.",
+        ),
     )
 
     def is_held_out(self, values: Mapping[str, str]) -> bool:

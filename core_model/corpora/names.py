@@ -52,6 +52,7 @@ class Names(Corpus):
                 Variable("year", "closed", YEARS, True, "year of birth"),
             ),
             doc="US births by given name, sex and year, 1880 to 2017 (Social Security counts)",
+            example=("names: name | year=1985, sex=female", ""),
         )
 
     def spelled(self, name: str) -> str:

@@ -57,6 +57,8 @@ class Network(Corpus):
     @cached_property
     def schema(self) -> Schema:  # type: ignore[override]
         """Variables in the order of the file, or of the plan where that keeps only some."""
+        child = next(name for name, parents in self.parents.items() if parents)
+        cause = self.parents[child][0]
         return Schema(
             corpus=self.name,
             document="",
@@ -64,6 +66,7 @@ class Network(Corpus):
                 Variable(name, "closed", node.values) for name, node in self._nodes.items()
             ),
             doc=PLANS[self.name].doc,
+            example=(f"{self.name}: {child} | {cause}={self._nodes[cause].values[0]}", ""),
         )
 
     @cached_property

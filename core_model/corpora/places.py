@@ -140,6 +140,7 @@ class Places(Corpus):
                 Variable("continent", "closed", CONTINENTS, False, "the continent it lies in"),
             ),
             doc="countries with their names in five languages, capital, currency and continent",
+            example=("places: capital", "Peru"),
         )
 
     def spelled(self, country: str) -> str:

@@ -80,6 +80,7 @@ class Speeches(Corpus):
             ),
             doc="annual addresses of US presidents, 1790 to 2026, in passages of 60 words",
             unit=("author", "year", "medium"),
+            example=("speeches: author", "The Union must be preserved; labor is above capital."),
         )
 
     def is_held_out(self, values: Mapping[str, str]) -> bool:

@@ -120,6 +120,10 @@ class Stories(Corpus):
             Variable("read_before", "closed", (YES, NO), False, "one is named before the other"),
         ),
         doc="who left a party before whom, told in different orders and words",
+        example=(
+            "stories: before | one=Mark, other=Jack",
+            "Mark left at eight. Edward left at five. Jack left at twelve.",
+        ),
     )
 
     def is_held_out(self, values: Mapping[str, str]) -> bool:

@@ -18,13 +18,15 @@ import numpy as np
 from core_model.notation import Binding
 from persona.phrasings import Words, read
 from persona.phrasings.calls import DEFAULT_SAMPLES, Call
-from persona.phrasings.replies import SEX, fields_of, noun, number
+from persona.phrasings.replies import ERROR, SEX, fields_of, noun, number, reason_of
 from persona.phrasings.surfaces import Filled, Values, fill
 
 MOST_STEPS = 4
 FIRST = "@1"
 """Stands for the most probable answer of the first step."""
 COMPARED = ("probability", "entropy")
+SHORT_WORDS = 4
+"""A text of more words is named by so many of its first ones."""
 FILL_TRIES = 40
 
 
@@ -86,19 +88,42 @@ def first_answer(summary: str) -> str | None:
 
 
 def labels(calls: Sequence[Call]) -> list[str]:
-    """What sets each call apart from the others: what it asks, or a value that is its own."""
-    if len({call.target for call in calls}) > 1:
-        return [noun(call.target[0]) for call in calls]
-    if len({call.event_value for call in calls}) > 1:
-        return [str(call.event_value) for call in calls]
-    if len({call.text for call in calls}) > 1:
-        return [str(call.text) for call in calls]
-    found = []
+    """What sets each call apart from the others, all different; none where nothing does so.
+
+    What it asks, what it asks about, or the conditions that are its own; else all of these that
+    differ.
+    """
+    conditions = []
     for call in calls:
         others = {b for other in calls if other is not call for b in other.given}
         own = [b.value for b in call.given if b not in others]
-        found.append(", ".join(SEX[v][1] if v in SEX else v for v in own) or noun(call.target[0]))
-    return found
+        conditions.append(", ".join(SEX[v][1] if v in SEX else v for v in own))
+    nouns = [" and ".join(map(noun, call.target)) for call in calls]
+    kinds = (
+        nouns,
+        [call.event_value or "" for call in calls],
+        [_document(call) for call in calls],
+        [own or of for own, of in zip(conditions, nouns, strict=True)],
+    )
+    for found in kinds:
+        if all(found) and len(set(found)) == len(calls):
+            return list(found)
+    given = [", ".join(b.value for b in call.given) for call in calls]
+    differing = [kind for kind in (kinds[1], kinds[2], given, nouns) if len(set(kind)) > 1]
+    parts = zip(*differing, strict=True) if differing else [()] * len(calls)
+    joined = [", ".join(filter(None, p)) or of for p, of in zip(parts, nouns, strict=True)]
+    return joined if len(set(joined)) == len(calls) else []
+
+
+def _document(call: Call) -> str:
+    """The text that a call reads: a name or a country, or how a passage begins, without digits."""
+    if call.text is None:
+        return ""
+    words = call.text.split()
+    if len(words) <= SHORT_WORDS and not re.search(r"\d", call.text):
+        return call.text
+    begin = [word for word in words if not re.search(r"\d", word)][:SHORT_WORDS]
+    return f"\u201c{' '.join(begin)} …\u201d"
 
 
 def order(calls: Sequence[Call], summaries: Sequence[str]) -> str | None:
@@ -114,6 +139,8 @@ def order(calls: Sequence[Call], summaries: Sequence[str]) -> str | None:
         return None
     sizes, errors = zip(*(_model(summary) for summary in summaries), strict=True)
     named = labels(calls)
+    if not named:
+        return None
     ordered = sorted(range(len(calls)), key=lambda i: -sizes[i])
     first, second = ordered[:2]
     if sizes[first] - sizes[second] <= np.hypot(errors[first], errors[second]):
@@ -131,10 +158,19 @@ def plan_replies(
     calls: Sequence[Call], summaries: Sequence[str], goals: Sequence[str],
     rng: np.random.Generator,
 ) -> list[str]:  # fmt: skip
-    """Every reply that tells what every call found, under these goals."""
+    """Every reply that tells what every call found, or why it did not, under these goals.
+
+    None where the calls can't be told apart, or one judged a reply's safety.
+    """
     calibrated, brief = "calibrated" in goals, "brief" in goals
+    named = labels(calls)
+    if not named or any(not call.target for call in calls):
+        return []
     items = []
-    for call, summary, label in zip(calls, summaries, labels(calls), strict=True):
+    for call, summary, label in zip(calls, summaries, named, strict=True):
+        if summary.startswith(ERROR):
+            items.append(f"{label}: {reason_of(summary)}")
+            continue
         fields = fields_of(call, summary, rng) | {"label": label}
         if "first" in fields:
             kind = "answers"

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from math import log2
 from typing import Any
 
 import numpy as np
 
+from core_model.corpora import schema
 from core_model.corpora.places import LANGUAGES
 from persona.phrasings import Talk, read
 from persona.phrasings.calls import Call
@@ -52,7 +54,7 @@ def tool_reply(
 def error_replies(summary: str, goals: Sequence[str]) -> list[str]:
     """All replies that tell why a tool gave no result."""
     style = "brief" if "brief" in goals else "full"
-    return [reply.format(reason=_reason(summary)) for reply in read("replies")["error"][style]]
+    return [reply.format(reason=reason_of(summary)) for reply in read("replies")["error"][style]]
 
 
 def talk_reply(prompt: Talk, goals: Sequence[str], rng: np.random.Generator) -> str:
@@ -162,12 +164,19 @@ def _measured(call: Call, summary: str) -> dict[str, str]:
     elif call.tool == "entropy":
         fields["target"] = noun(call.target[0])
         table = "variety" if call.target == ("name",) else "openness"
-        fields["Spread"] = _level(table, size / MOST_BITS[call.target[0]])
+        fields["Spread"] = _level(table, size / _most_bits(call))
     else:
         fields["left"], fields["right"] = call.target
         fields["Size"] = _level("size", size)
         fields["Strength"] = _level("strength", size)
     return fields
+
+
+def _most_bits(call: Call) -> float:
+    """About the most entropy that what is asked can have, in bits."""
+    variable = call.target[0]
+    values = schema(call.corpus).variable(variable).values
+    return MOST_BITS.get(variable) or max(log2(max(len(values), 1)), 1.0)
 
 
 def _listed(call: Call, summary: str, rng: np.random.Generator) -> dict[str, str]:
@@ -219,7 +228,7 @@ def _party(value: str, number: int) -> str:
     return noun if number else f"a {noun}"
 
 
-def _reason(summary: str) -> str:
+def reason_of(summary: str) -> str:
     """The first sentence of an error, to stand inside another."""
     reason = summary.removeprefix(ERROR).split(". ")[0].rstrip(".")
     return reason[:1].lower() + reason[1:]
