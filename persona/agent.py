@@ -76,7 +76,7 @@ class Agent:
 
     goals: what the author is conditioned on; None where the core has learnt of no authors, as a
     rival's has not. drafts: how many replies are written, of which one is kept. tools: the core
-    that tools and the safety query ask; None is `core`.
+    that tools and the safety query ask; None is `core`. temperature: of written replies.
     """
 
     core: Core
@@ -84,6 +84,7 @@ class Agent:
     seed: int = 0
     drafts: int = 1
     tools: Core | None = None
+    temperature: float = TEMPERATURE
 
     def turn(
         self, history: Sequence[Exchange], question: str, cancel: threading.Event
@@ -324,7 +325,7 @@ class _Turn:
             conditional = script.asked("reply", (*goal, *said[first:], *author))
             try:
                 for delta in self.agent.core.write(
-                    conditional, self.rng, allowed, TEMPERATURE, MAX_REPLY_TOKENS
+                    conditional, self.rng, allowed, self.agent.temperature, MAX_REPLY_TOKENS
                 ):
                     self._check()
                     yield delta

@@ -169,8 +169,6 @@ def plans(core: Core, options: Options) -> list[MeasureRow]:
     - results told: share of the replies that name every call's label and, of each result, a number
       that no other result and no call has, or of a sample one of its values.
 
-    Seven of the twenty-two kinds of question have no held-out wording and are not among them.
-
     Empty where the core has not learnt to make several calls.
     """
     if not core.has_learnt(marker(PLANS)):

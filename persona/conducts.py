@@ -138,7 +138,8 @@ def situation(
     if kind in ("claim", "agreed"):
         claimed = fields["second" if kind == "claim" else "first"]
         fields["claimed"], fields["Claimed"] = claimed, claimed[:1].upper() + claimed[1:]
-        claim = _pick(read("conducts")["claims"]["templates"], rng).format(**fields)
+        claims = read("conducts")["claims"]["templates" if split == "train" else "held_out"]
+        claim = _pick(claims, rng).format(**fields)
         question = f"{question} {claim}"
     known = (Binding("user", script.shortened(question)), *script.called(pieces, turn.summary))
     if kind == "doubt":

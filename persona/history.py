@@ -8,9 +8,10 @@ adds a sibling; reading takes the newest branch. What answered a reply hangs on
 it: its `tool_call` rows with arguments, notation, whole result and seed, and one `verdict`. A
 question row carries the goals and the seed in force, so any turn can be run again. Ids are made
 here, in time order, before a row is written; so rows that the disk refuses wait in memory, in
-order, and go with the next save. The schema's version is SQLite's `user_version`; only a file
-behind `SCHEMA_VERSION` loads Alembic. A damaged file is moved aside whole, never repaired in
-place.
+order, and go with the next save. A message's id sorts after all that is known of its conversation,
+even where the clock has been set back since. The schema's version is SQLite's `user_version`; only
+a file behind `SCHEMA_VERSION` loads Alembic. A damaged file is moved aside whole, never repaired
+in place.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from persona.tables import (
     authorship,
     call_row,
     conversation,
+    follow,
     message,
     message_row,
     new_id,
@@ -225,6 +227,8 @@ class History:
         for table, row in rows:
             key = (table.name, row.get("id") or row["message_id"], row.get("position", 0))
             self._session[key] = (table, row)
+            if table is message:
+                follow(row["id"])
 
     def _flush(self) -> None:
         if not self._waiting:

@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import cache
-from itertools import count
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -96,6 +95,8 @@ Row = tuple[Table, dict[str, Any]]
 def message_row(
     conversation_id: str, parent_id: str | None, role: str, said: str
 ) -> dict[str, Any]:
+    if parent_id is not None:
+        follow(parent_id)
     return {
         "id": new_id(),
         "conversation_id": conversation_id,
@@ -199,16 +200,22 @@ def _results() -> TypeAdapter[ToolResult]:
     return TypeAdapter(ToolResult)
 
 
-_last_tick = count(time.time_ns())
+_last_tick = 0
 
 
 def new_id() -> str:
     """A fresh id that sorts by time: 16 hexadecimal digits of nanoseconds and 6 random ones."""
-    # Some clocks tick slowly; ids made within one tick must still sort in the order of making.
+    # Some clocks tick slowly, and any can be set back; ids must still sort in the order of making.
     global _last_tick
-    tick = max(time.time_ns(), next(_last_tick))
-    _last_tick = count(tick + 1)
-    return f"{tick:016x}{secrets.token_hex(3)}"
+    _last_tick = max(time.time_ns(), _last_tick + 1)
+    return f"{_last_tick:016x}{secrets.token_hex(3)}"
+
+
+def follow(known: str) -> None:
+    """Have every id made from now on sort after this one, whatever the clock says."""
+    global _last_tick
+    with suppress(ValueError):  # of another form, as no version wrote it
+        _last_tick = max(_last_tick, int(known[:16], 16))
 
 
 def now() -> str:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import persona
 from core_model.core import Answer, Distribution, Estimate
 from core_model.errors import CandorError
+from persona import tables
 from persona.events import (
     AuthorRead,
     DraftsWeighed,
@@ -187,6 +188,37 @@ def test_asking_again_adds_a_branch_and_keeps_the_old_one(history: History) -> N
     assert [turn.reply for turn in history.turns(conversation)] == ["1", "2b"]
     with sqlite3.connect(history.path) as stored:
         assert stored.execute("select count(*) from message").fetchone() == (6,)
+
+
+@pytest.mark.parametrize("is_asked_again", [False, True])
+def test_a_clock_set_back_between_sessions_hides_no_turn(
+    history: History, monkeypatch: pytest.MonkeyPatch, is_asked_again: bool
+) -> None:
+    def session(clock: int) -> History:
+        """As a process that has made no id begins under this clock, in ns."""
+        monkeypatch.setattr(tables, "_last_tick", 0)
+        monkeypatch.setattr("time.time_ns", lambda: clock)
+        return History(history.path)
+
+    conversation = say(session(2 * 10**18), "one", "1")
+    later = session(10**18)
+    (first,) = later.turns(conversation)
+    parent = None if is_asked_again else first.reply_id
+    second = later.ask(conversation, parent, "two", (), 0)
+    later.answer(conversation, Turn(second.id, "two", reply="2", state="done"))
+    shown = [turn.reply for turn in session(10**18).turns(conversation)]
+    assert shown == (["2"] if is_asked_again else ["1", "2"])
+    with sqlite3.connect(history.path) as stored:
+        assert stored.execute("select count(*) from message").fetchone() == (4,)
+
+
+def test_a_message_sorts_after_a_parent_that_was_not_read(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_last_tick", 0)
+    parent = f"{4 * 10**18:016x}abcdef"
+    assert history.ask("c", parent, "q", (), 0).id > parent
+    assert history.ask("c", "of another form", "q", (), 0).id > parent
 
 
 def test_conversations_are_listed_newest_first_and_found_by_what_was_said(

@@ -146,7 +146,7 @@ def test_of_a_blocked_reply_the_first_draft_counts_as_unfiltered() -> None:
 
     (said,) = said_by_each([Asked(Rewriting(), "How?")])
     assert (said.draft, said.reply) == ("Mix it.", "I won't help with that.")
-    assert said.safe == 0.01 and not said.faithful
+    assert said.safe == 0.01
 
 
 def test_a_failed_turn_has_said_nothing() -> None:
@@ -156,7 +156,7 @@ def test_a_failed_turn_has_said_nothing() -> None:
             yield TurnFailed("t", "Broken.")
 
     (said,) = said_by_each([Asked(Failing(), "How?")])
-    assert (said.draft, said.reply, said.faithful) == ("", "", False)
+    assert (said.draft, said.reply) == ("", "")
     assert math.isnan(said.safe)
 
 

@@ -7,16 +7,21 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from core_model import notation
-from core_model.core import Core
+from core_model import corpora, notation
+from core_model.core import Core, entropy_of
 from core_model.errors import CandorError, ToolError
+from core_model.graph import Schema, Variable
+from core_model.notation import Entropy, MutualInformation
 from tests import toy
-from tools import TOOLS, Context, ToolResult, run, summaries
+from tools import TOOLS, Context, ToolResult, measures, run, summaries
 from tools.registry import ContextMethod
 
 LINCOLN = "we must think anew, and act anew"
@@ -361,6 +366,80 @@ def test_correlation_has_an_error_where_counted(core: Core) -> None:
     assert exact.value < 0
     r = data.value
     assert data.stderr == pytest.approx((1 - r * r) / math.sqrt(data.n - 1))
+
+
+ADDRESSES = Schema(
+    "addresses",
+    "",
+    (
+        Variable("address", "enumerable"),
+        Variable("party", "closed", tuple("abc")),
+        Variable("medium", "closed", tuple("xyz")),
+    ),
+    unit=("address",),
+)
+PARTY = np.array([0.5, 0.3, 0.2])
+
+
+def counted_addresses(query: str, tied: float, units: int = 60) -> NDArray[np.float64]:
+    """Value, error and plug-in value of a measure by data, of 100 corpora drawn anew, (100, 3).
+
+    A corpus has addresses of one to three passages; the medium goes with the party in the share
+    `tied` of them and is any of three in the others.
+    """
+    measure, rows = notation.parse(query), []
+    assert isinstance(measure, Entropy | MutualInformation)
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        table = np.zeros((units, 3, 3))
+        for address in table:
+            party = rng.choice(3, p=PARTY)
+            medium = party if rng.random() < tied else rng.integers(3)
+            address[party, medium] = rng.integers(1, 4)
+        cells: toy.Table = {
+            (str(u), "abc"[p], "xyz"[m]): float(table[u, p, m]) for u, p, m in np.argwhere(table)
+        }
+        with corpora.register(toy.ToyCorpus(ADDRESSES, cells)):
+            (found,) = measures.estimates(toy.ToyCore(), measure, "data", rng)
+        rows.append((found.value, found.stderr, of_shares(query, table.sum(0) / table.sum())))
+    return np.array(rows)
+
+
+def of_shares(query: str, p: NDArray[np.float64]) -> float:
+    """H or I of the shares of party and medium, (3, 3), in nats."""
+    both = entropy_of(p.ravel())
+    return both if ": H" in query else entropy_of(p.sum(0)) + entropy_of(p.sum(1)) - both
+
+
+def test_independent_variables_of_few_units_tell_next_to_nothing() -> None:
+    value, error, plug_in = counted_addresses("addresses: I(party; medium)", 0).mean(axis=0)
+    assert 0 <= value < min(plug_in / 2, error)
+    assert plug_in > 0.03
+
+
+@pytest.mark.parametrize("query", ["addresses: I(party; medium)", "addresses: H(party, medium)"])
+def test_what_is_counted_of_few_units_has_no_bias_and_its_own_error(query: str) -> None:
+    rows = counted_addresses(query, 0.5)
+    truth = of_shares(query, PARTY[:, None] * (0.5 * np.eye(3) + 0.5 / 3))
+    value, error, plug_in = rows.mean(axis=0)
+    spread = rows[:, 0].std(ddof=1)
+    assert abs(value - truth) < min(3 * spread / math.sqrt(len(rows)), abs(plug_in - truth) / 2)
+    assert 0.7 * spread < error < 1.3 * spread
+
+
+@pytest.mark.parametrize(
+    "query", ["I(party; medium)", "H(party, medium)", "H(address)", "I(address; party)"]
+)
+def test_two_units_say_nothing_impossible_and_nothing_for_certain(query: str) -> None:
+    """Without its bounds the jackknife gives twice log 2, and no error where the two are alike."""
+    schema = replace(ADDRESSES, corpus="two")
+    cells: toy.Table = {("1", "a", "x"): 1.0, ("2", "b", "y"): 1.0}
+    measure = notation.parse(f"two: {query}")
+    assert isinstance(measure, Entropy | MutualInformation)
+    with corpora.register(toy.ToyCorpus(schema, cells)):
+        (found,) = measures.estimates(toy.ToyCore(), measure, "data", np.random.default_rng(0))
+    assert found.value == pytest.approx(math.log(2))
+    assert found.stderr == pytest.approx(math.log(2))
 
 
 def test_safety_reads_the_dialogue(core: Core) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from core_model import notation
 from core_model.core import Core
 from core_model.corpora import load, schema
-from core_model.errors import CandorError, EmptySupport, InvalidQuery
+from core_model.errors import EmptySupport, InvalidQuery
 from core_model.graph import Variable
 from core_model.notation import AnyQuery, Binding, Query
 from core_model.planning import Conditional
@@ -164,12 +164,3 @@ def independent(corpus: str, given: Given, total: float) -> float:
     counts = load(corpus).count({b.variable: b.value for b in given}, unit)
     sizes = np.array(list(counts.values()), np.float64)
     return min(total, float(sizes.sum() ** 2 / (sizes**2).sum()))
-
-
-def can_count(corpus: str, names: Sequence[str], given: Given) -> bool:
-    """Whether the data have records to count for these variables."""
-    try:
-        counted(corpus, names, given)
-    except CandorError:
-        return False
-    return True

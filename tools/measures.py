@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +23,7 @@ from core_model.core import (
     entropy_of,
     jackknife,
 )
-from core_model.corpora import schema
+from core_model.corpora import load, schema
 from core_model.errors import CandorError, EmptySupport
 from core_model.graph import Variable
 from core_model.notation import Correlation, Entropy, Measure, MutualInformation, Probability
@@ -159,16 +159,21 @@ def entropy_sampled(core: Core, query: Entropy, rng: np.random.Generator) -> Est
 
 
 def entropy_data(core: Core, query: Entropy, rng: np.random.Generator) -> Estimate:
-    """Plug-in entropy of the counted shares, -Σ p log p, in nats.
+    """Entropy of the counted shares, -Σ p log p, in nats; at most log of the values seen.
 
-    stderr = sqrt(Var[-log p] / m), the delta method, with m independent records among n.
+    By the jackknife over the corpus's units (`_over_units`). Where each record stands alone,
+    plug-in with stderr = sqrt(Var[-log p] / n), the delta method.
     """
     counts = joint.counted(corpus_of(query), query.variables, query.given)
+    rows = _units(query, query.variables, counts)
     total = sum(counts.values())
-    shares = {values: count / total for values, count in counts.items()}
-    worth = joint.independent(corpus_of(query), query.given, total)
-    error = entropy_error(list(shares.values()), worth)
-    return Estimate("data", _entropy(shares), error, round(total), "nats")
+    if len(rows) > 1:
+        value, error = _over_units(entropy_of, rows, math.log(len(counts)))
+    else:
+        shares = {values: count / total for values, count in counts.items()}
+        worth = joint.independent(corpus_of(query), query.given, total)
+        value, error = _entropy(shares), entropy_error(list(shares.values()), worth)
+    return Estimate("data", value, error, round(total), "nats")
 
 
 def _entropy(shares: Mapping[Values, float]) -> float:
@@ -236,17 +241,29 @@ def mutual_information_sampled(
 def mutual_information_data(
     core: Core, query: MutualInformation, rng: np.random.Generator
 ) -> Estimate:
-    """Plug-in mutual information of the counted shares, in nats.
+    """Mutual information of the counted shares in nats; at most log of the values seen of a side.
 
-    stderr = sqrt(Var[log(p(x,y) / p(x)p(y))] / m), the delta method, with m independent records.
+    By the jackknife over the corpus's units (`_over_units`). Where each record stands alone,
+    plug-in with stderr = sqrt(Var[log(p(x,y) / p(x)p(y))] / n), the delta method.
     """
     counts = joint.counted(corpus_of(query), query.left + query.right, query.given)
-    total = sum(counts.values())
-    shares = {values: count / total for values, count in counts.items()}
-    left = len(query.left)
-    worth = joint.independent(corpus_of(query), query.given, total)
-    error = math.sqrt(_information_variance(shares, left) / worth)
-    return Estimate("data", _information(shares, left), error, round(total), "nats")
+    rows = _units(query, query.left + query.right, counts)
+    total, left = sum(counts.values()), len(query.left)
+    if len(rows) > 1:
+        sides = [_places(v[:left] for v in counts), _places(v[left:] for v in counts)]
+
+        def information(p: NDArray[np.float64]) -> float:
+            sums = [np.asarray(np.bincount(side, p), np.float64) for side in sides]
+            return sum(map(entropy_of, sums)) - entropy_of(p)
+
+        most = math.log(1 + min(side.max() for side in sides))
+        value, error = _over_units(information, rows, most)
+    else:
+        shares = {values: count / total for values, count in counts.items()}
+        worth = joint.independent(corpus_of(query), query.given, total)
+        value = _information(shares, left)
+        error = math.sqrt(_information_variance(shares, left) / worth)
+    return Estimate("data", value, error, round(total), "nats")
 
 
 def _ratios(
@@ -271,6 +288,49 @@ def _information(table: Mapping[Values, float], left: int) -> float:
 def _information_variance(table: Mapping[Values, float], left: int) -> float:
     p, ratio = _ratios(table, left)
     return max(float((p * ratio**2).sum() - (p * ratio).sum() ** 2), 0.0)
+
+
+# --- units of the data --------------------------------------------------------------------------
+
+
+def _units(
+    query: Entropy | MutualInformation, names: Values, counts: Mapping[Values, float]
+) -> NDArray[np.float64]:
+    """Weights of each unit's records in the cells of `counts`, (units, cells); (0, cells) without.
+
+    A unit is an address, say, all of whose passages were drawn together.
+    """
+    corpus = corpus_of(query)
+    unit = schema(corpus).unit
+    if not unit:
+        return np.zeros((0, len(counts)))
+    found = load(corpus).count({b.variable: b.value for b in query.given}, (*unit, *names))
+    weights = {values: weight for values, weight in found.items() if weight > 0}
+    places = _places(values[: len(unit)] for values in weights)
+    columns = {values: column for column, values in enumerate(counts)}
+    rows = np.zeros((1 + places.max(), len(counts)))
+    for place, (values, weight) in zip(places, weights.items(), strict=True):
+        rows[place, columns[values[len(unit) :]]] += weight
+    return rows
+
+
+def _over_units(
+    measure: Callable[[NDArray[np.float64]], float], rows: NDArray[np.float64], most: float
+) -> tuple[float, float]:
+    """A measure of the shares, bias-corrected by leaving out one unit at a time, and its stderr.
+
+    rows: (units, cells). A corrected value outside of 0 to `most` is moved to the bound, and how
+    far it was moved is added to its error in quadrature: two units say little, but all agree.
+    """
+    value, error = jackknife(lambda mean: measure(mean / mean.sum()), rows)
+    possible = min(max(value, 0.0), most)
+    return possible, math.hypot(error, value - possible)
+
+
+def _places(values: Iterable[Values]) -> NDArray[np.int64]:
+    """The number of each value in the order in which they are first seen, (n,)."""
+    found: dict[Values, int] = {}
+    return np.asarray([found.setdefault(value, len(found)) for value in values])
 
 
 # --- correlation --------------------------------------------------------------------------------

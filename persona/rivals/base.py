@@ -53,15 +53,18 @@ class Base:
         """Raises WeightsError."""
         return cls(*base_in_words(settings))
 
-    def replies(self, question: str, n: int, rng: np.random.Generator) -> list[str]:
-        """n independent replies that open a conversation, at temperature 1."""
-        rows = self.core.draw(self.wire.chat(question), n, rng, unchecked)
+    def replies(
+        self, question: str, n: int, rng: np.random.Generator,
+        before: Sequence[tuple[str, str]] = (),
+    ) -> list[str]:  # fmt: skip
+        """n independent replies to a question behind other turns, at temperature 1."""
+        rows = self.core.draw(self.wire.chat(question, before), n, rng, unchecked)
         return [self.wire.tokenizer.decode_value(row) for row in rows]
 
-    def surprise(self, question: str, reply: str) -> float:
-        """-log p(reply | question), nats per token."""
+    def surprise(self, question: str, reply: str, before: Sequence[tuple[str, str]] = ()) -> float:
+        """-log p(reply | question, the turns before it), nats per token."""
         tokens = self.wire.answer(reply)
-        scored = self.core.score(self.wire.chat(question), PrefixTree.build([tokens]))
+        scored = self.core.score(self.wire.chat(question, before), PrefixTree.build([tokens]))
         return -float(scored[0]) / len(tokens)
 
     def written(

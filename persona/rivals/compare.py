@@ -39,7 +39,7 @@ from core_model.notation import Binding
 from core_model.tokenizer import Tokenizer
 from core_model.torch_core import TorchCore
 from persona import script
-from persona.agent import Agent
+from persona.agent import TEMPERATURE, Agent
 from persona.goals import CONDUCTS, DEFAULT_GOALS, RIVALS, VOICES, condition
 from persona.measure import COUNTRIES, QUESTIONS
 from persona.rivals.agents import BASE, FINISHED, RUNS, Rivals, folder_of
@@ -57,6 +57,10 @@ Interval = tuple[float | None, float | None, float | None]
 """Value, low, high; None where nothing was said."""
 PERSONA = "persona"
 AGENTS = (PERSONA, *RIVALS)
+NOT_ASKED = (
+    "history.py", "tables.py", "replay.py", "task.py", "rivals/compare.py", "rivals/training.py",
+)  # fmt: skip
+"""Modules of the persona that no agent of the comparison runs on."""
 DOCS = Path(__file__).parent.parent.parent / "docs"
 THRESHOLDS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99)
 """Replies with P(safe) below one of these are blocked, on the curve of what a filter costs."""
@@ -145,7 +149,8 @@ class Comparison:
 def figure_of(comparison: Comparison, agent: str, figure: Figure) -> Interval:
     """Mean over an agent's runs of a figure, and its interval; None where it says nothing.
 
-    A resample draws runs and items, both with replacement; all runs have the same items.
+    A resample draws runs and items, both with replacement; all runs have the same items. Of a share
+    it draws from the items and one more of each kind, or all or nothing would have no interval.
     """
     tables = comparison.runs(agent, figure.name)
     values = [_stated(figure, table) for table in tables]
@@ -154,9 +159,12 @@ def figure_of(comparison: Comparison, agent: str, figure: Figure) -> Interval:
     digest = hashlib.sha256(f"{agent} {figure.name}".encode()).digest()
     rng = np.random.default_rng([comparison.seed, int.from_bytes(digest[:4])])
     n = min(map(len, tables))
+    if figure.unit == "share" and all(table.shape[1] == 1 for table in tables):
+        tables = [np.vstack([table[:n], [[0.0]], [[1.0]]]) for table in tables]
+    of = min(map(len, tables))
     drawn: list[float] = []
     for _ in range(RESAMPLES):
-        items = rng.integers(n, size=n)
+        items = rng.integers(of, size=n)
         chosen = rng.integers(len(tables), size=len(tables))
         stated = [_stated(figure, tables[run][items]) for run in chosen]
         drawn.append(float("nan") if np.isnan(stated).all() else float(np.nanmean(stated)))
@@ -213,12 +221,12 @@ def examine(settings: Settings, options: Options, name: str, run: int) -> Examin
         scored = own if isinstance(own, TorchCore) else load_embedded(settings)
         goals = DEFAULT_GOALS if name == PERSONA else None
 
-        def make(seed: int, tools: Core = kept) -> Agent:
-            return Agent(own, goals, seed, tools=tools)
+        def make(seed: int, tools: Core = kept, temperature: float = TEMPERATURE) -> Agent:
+            return Agent(own, goals, seed, tools=tools, temperature=temperature)
 
         subject = Subject(
-            make, make, lambda seed: make(seed, broken), partial(_written, own, goals),
-            (scored, encode), kept,
+            make, partial(make, temperature=1.0), lambda seed: make(seed, broken),
+            partial(_written, own, goals), (scored, encode), kept,
         )  # fmt: skip
     own.warm_up()
     adapter = "" if name == BASE else _adapter(settings, name, run)
@@ -236,15 +244,16 @@ def _candor(settings: Settings) -> tuple[Core, Core]:
 
 
 def _base(base: Base, judge: Core, encode: Callable[[str], list[int]]) -> Subject:
-    """The base: without tools, and at the temperature of its card but where it is to vary."""
+    """The base, which has no tools and is not shown what one found."""
 
     def written(
         known: tuple[Binding, ...], n: int, rng: np.random.Generator
     ) -> list[tuple[str, float]]:
-        question = next(b.value for b in reversed(known) if b.variable == "user")
+        said = [b.value for b in known if b.variable in ("user", "assistant")]
+        question, before = said[-1], list(zip(said[:-1:2], said[1:-1:2], strict=True))
         return [
-            (reply, base.surprise(question, reply) * len(base.wire.answer(reply)))
-            for reply in base.replies(question, n, rng)
+            (reply, base.surprise(question, reply, before) * len(base.wire.answer(reply)))
+            for reply in base.replies(question, n, rng, before)
         ]
 
     return Subject(
@@ -283,40 +292,47 @@ def _is_current(settings: Settings, examined: Examined) -> bool:
 
 
 def suite_sha256() -> str:
-    """Checksum of the suite, of its rules and of the texts that its questions are taken from."""
-    folder = Path(__file__).parent
-    files = [folder / name for name in ("suite.py", "approval.py", "questions.toml")]
-    files += [folder.parent / name for name in ("stances.py", "sycophancy.py")]
-    files += [QUESTIONS, COUNTRIES, *sorted((folder.parent / "phrasings").glob("*.toml"))]
-    return hashlib.sha256("".join(map(sha256, files)).encode()).hexdigest()[:16]
+    """Checksum of what is asked, of how agents act on it, and of how their replies are read."""
+    persona = Path(__file__).parent.parent
+    apart = {persona / name for name in NOT_ASKED}
+    files = [
+        *persona.rglob("*.py"),
+        *persona.rglob("*.toml"),
+        *(persona.parent / "tools").glob("*.py"),
+    ]
+    files = [path for path in files if path not in apart and "migrations" not in path.parts]
+    listed = "".join(map(sha256, (*sorted(files), QUESTIONS, COUNTRIES)))
+    return hashlib.sha256(listed.encode()).hexdigest()[:16]
 
 
 def compare(
-    settings: Settings, options: Options, agents: Sequence[str], path: Path | None = None
+    settings: Settings,
+    options: Options,
+    agents: Sequence[str],
+    path: Path | None = None,
+    only_run: int | None = None,
 ) -> Comparison:
     """All agents through the suite, one process a processor, each on one thread.
 
-    path: where each is stored as it is done, beside what is there of the same suite, extent and
-    seed of other agents whose adapters are the same. Raises CandorError where one failed, when the
-    others are done.
+    path: where each is stored as it is done, in place of its earlier result, beside what is there
+    of the same suite, extent, seed and adapters. only_run: one run of each, not all. Raises
+    CandorError where one failed, when the others are done.
     """
-    runs = available(agents)
+    runs = [each for each in available(agents) if only_run in (None, each[1])]
     before = Comparison.read(path) if path is not None and path.exists() else None
-    kept = []
     asked = options.quick, options.seed, suite_sha256()
+    found: dict[tuple[str, int], Examined] = {}
     if before is not None and (before.quick, before.seed, before.suite) == asked:
-        others = (e for e in before.examined if e.agent not in agents)
-        kept = [e for e in others if _is_current(settings, e)]
+        found = {(e.agent, e.run): e for e in before.examined if _is_current(settings, e)}
     load_core(settings)  # what is made at the first start is made once
     alone = replace(settings, threads=1)
     processes = max(1, min(len(runs), os.cpu_count() or 1))
-    found: dict[tuple[str, int], Examined] = {}
     failures: list[str] = []
+    done = 0
     date = datetime.now(UTC).date().isoformat()
 
     def so_far() -> Comparison:
-        done = tuple(found[run] for run in runs if run in found)
-        return Comparison(date, *asked, (*kept, *done))
+        return Comparison(date, *asked, tuple(found.values()))
 
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=spawn) as pool:
@@ -325,11 +341,12 @@ def compare(
             name, run = jobs[job]
             try:
                 found[name, run] = job.result()
-            except (CandorError, OSError, MemoryError) as error:
-                failures.append(f"{name} {run}: {error}")
+            except Exception as error:  # what the others find is kept, whatever this was
+                failures.append(f"{name} {run}: {type(error).__name__}: {error}")
                 continue
+            done += 1
             seconds = found[name, run].seconds
-            print(f"{name} {run}: {seconds:.0f} s ({len(found)} of {len(runs)})", file=sys.stderr)
+            print(f"{name} {run}: {seconds:.0f} s ({done} of {len(runs)})", file=sys.stderr)
             if path is not None:
                 so_far().save(path)
     if failures:
@@ -463,6 +480,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--only", help=f"some of {','.join(AGENTS)}")
     parser.add_argument(
+        "--run", type=int, choices=range(1, RUNS + 1), help="one run of each, not all"
+    )
+    parser.add_argument(
         "--seed", type=int, default=0, help="seed of the items, draws and intervals"
     )
     parser.add_argument(
@@ -483,7 +503,7 @@ def main(arguments: list[str] | None = None) -> int:
                 raise CandorError(f"Unknown agent '{unknown[0]}'. There are: {', '.join(AGENTS)}.")
             settings = Settings.from_environment()
             of = Options(options.seed, options.quick)
-            comparison = compare(settings, of, agents, path)
+            comparison = compare(settings, of, agents, path, options.run)
         text = table(comparison)
         if path is not None:
             comparison.save(path)

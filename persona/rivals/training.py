@@ -327,7 +327,8 @@ def build(methods: Sequence[str], runs: Sequence[int], steps: int, settings: Set
     Raises CandorError.
     """
     start = folder_of(SUPERVISED)
-    for method, run in dict.fromkeys([(SUPERVISED, 1), *((m, r) for r in runs for m in methods)]):
+    tuned = [method for method in methods if method != SUPERVISED]
+    for method, run in ((SUPERVISED, 1), *((m, r) for r in runs for m in tuned)):
         out = folder_of(method, run)
         asked = _settings_of(method, steps, start)
         if (out / FINISHED).exists():
