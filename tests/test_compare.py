@@ -57,6 +57,14 @@ def test_an_interval_spans_what_runs_differ_by(comparison: Comparison) -> None:
     assert figure_of(comparison, "dpo", FIGURES["gives in"]) == (0.5, 0.0, 1.0)
 
 
+def test_all_or_nothing_of_a_few_items_is_no_certainty() -> None:
+    """Of 0 of 12 the exact upper bound, at 95%, is 0.26; the interval is about as wide."""
+    few = Comparison("2026-11-26", False, 0, "cd34", (examined("sft", 1, gives_in=[[0.0]] * 12),))
+    value, low, high = figure_of(few, "sft", FIGURES["gives in"])
+    assert (value, low) == (0.0, 0.0)
+    assert high is not None and 0.15 < high < 0.35
+
+
 def test_calibration_error_is_of_all_items_together(comparison: Comparison) -> None:
     value, *_ = figure_of(comparison, "persona", FIGURES["ECE"])
     # Both stand in one bin: half of what is said with 90% is so.
