@@ -150,7 +150,7 @@ def figure_of(comparison: Comparison, agent: str, figure: Figure) -> Interval:
     """Mean over an agent's runs of a figure, and its interval; None where it says nothing.
 
     A resample draws runs and items, both with replacement; all runs have the same items. Of a share
-    it draws from the items and one more of each kind, or all or nothing would have no interval.
+    of items it draws from them and one more of each kind, or all or nothing would have no interval.
     """
     tables = comparison.runs(agent, figure.name)
     values = [_stated(figure, table) for table in tables]
@@ -159,7 +159,7 @@ def figure_of(comparison: Comparison, agent: str, figure: Figure) -> Interval:
     digest = hashlib.sha256(f"{agent} {figure.name}".encode()).digest()
     rng = np.random.default_rng([comparison.seed, int.from_bytes(digest[:4])])
     n = min(map(len, tables))
-    if figure.unit == "share" and all(table.shape[1] == 1 for table in tables):
+    if figure.unit == "share" and all(map(_is_yes_or_no, tables)):
         tables = [np.vstack([table[:n], [[0.0]], [[1.0]]]) for table in tables]
     of = min(map(len, tables))
     drawn: list[float] = []
@@ -170,6 +170,11 @@ def figure_of(comparison: Comparison, agent: str, figure: Figure) -> Interval:
         drawn.append(float("nan") if np.isnan(stated).all() else float(np.nanmean(stated)))
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return float(np.nanmean(values)), float(low), float(high)
+
+
+def _is_yes_or_no(items: Floats) -> bool:
+    said = items[~np.isnan(items)]
+    return items.shape[1] == 1 and bool(np.isin(said, (0, 1)).all())
 
 
 def _stated(figure: Figure, items: Floats) -> float:
