@@ -29,7 +29,7 @@ DATA_LIMIT = 20_000
 """Characters of `--data` that are read."""
 
 BaseOption = Annotated[
-    str | None, typer.Option("--base", help="Base weights: a folder or a Hugging Face name.")
+    str | None, typer.Option("--base", help="Base weights: a local folder of a SmolLM2 model.")
 ]
 AdapterOption = Annotated[
     Path | None,

@@ -57,8 +57,10 @@ class Network(Corpus):
     @cached_property
     def schema(self) -> Schema:  # type: ignore[override]
         """Variables in the order of the file, or of the plan where that keeps only some."""
-        child = next(name for name, parents in self.parents.items() if parents)
-        cause = self.parents[child][0]
+        child, parents = next(
+            (item for item in self.parents.items() if item[1]), (next(iter(self._nodes)), ())
+        )
+        known = f" | {parents[0]}={self._nodes[parents[0]].values[0]}" if parents else ""
         return Schema(
             corpus=self.name,
             document="",
@@ -66,7 +68,7 @@ class Network(Corpus):
                 Variable(name, "closed", node.values) for name, node in self._nodes.items()
             ),
             doc=PLANS[self.name].doc,
-            example=(f"{self.name}: {child} | {cause}={self._nodes[cause].values[0]}", ""),
+            example=(f"{self.name}: {child}{known}", ""),
         )
 
     @cached_property
