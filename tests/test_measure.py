@@ -160,6 +160,21 @@ def test_bootstrap_of_groups_is_wider_than_of_their_members() -> None:
     assert width([i // 25 for i in range(500)]) > 3 * width(range(500))
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_share_of_all_or_nothing_has_an_interval_that_narrows_with_n(value: float) -> None:
+    widths = []
+    for n in (12, 1200):
+        share = result.mean_of(np.full(n, value))
+        assert share(np.arange(n)) == value
+        low, high = result.bootstrap(share, range(n), np.random.default_rng(1))
+        assert low is not None and high is not None
+        assert value in (low, high)
+        widths.append(high - low)
+    # Three in n is what none of n leaves possible.
+    assert widths[0] == pytest.approx(3 / 12, rel=0.35)
+    assert widths[1] == pytest.approx(3 / 1200, rel=0.35)
+
+
 def test_bootstrap_has_no_interval_for_one_group_or_an_undefined_figure() -> None:
     rng = np.random.default_rng(0)
     assert result.bootstrap(lambda i: 1.0, ["a"], rng) == (None, None)

@@ -19,7 +19,7 @@ from core_model.corpora.base import Split, drawn_out
 from core_model.corpora.network_plans import TRAINING
 from core_model.errors import CandorError, EmptySupport
 from core_model.graph import Variable
-from core_model.measures.result import Floats, Goal, MeasureRow, Options, mean_of, measured
+from core_model.measures.result import Floats, Goal, MeasureRow, Options, Statistic, measured
 from core_model.notation import (
     Binding,
     Correlation,
@@ -215,22 +215,26 @@ def self_knowledge(core: Core, options: Options) -> list[MeasureRow]:
             asked.append(core.stated(query).value)
             data.append(_counted(core, query) if kind is Probability else np.nan)
         error = np.abs(np.array(asked) - own)
-        scale = float(np.mean(own)) if kind is Entropy else 1.0
+        scale = np.array(own) if kind is Entropy else np.ones(len(own))
         if kind is Probability:
             parts = partial_correlation(*map(np.array, (asked, own, data)))
             guard = {"partial correlation": parts}
         else:
             guard = {"correlation": partial_correlation(np.array(asked), np.array(own))}
-        constant = float(np.abs(np.array(own) - np.median(own)).mean() / scale)
+        constant = float(np.abs(np.array(own) - np.median(own)).mean() / scale.mean())
         name = {Probability: "P", Entropy: "H", MutualInformation: "I", Correlation: "corr"}[kind]
         unit = {Entropy: "relative", MutualInformation: "nats"}.get(kind, "")
         rows.append(
             measured(
-                f"asked {name}", unit, mean_of(error / scale), groups, options, guard,
+                f"asked {name}", unit, _ratio_of(error, scale), groups, options, guard,
                 {"constant": constant}, Goal("at most", floor),
             )
         )  # fmt: skip
     return rows
+
+
+def _ratio_of(values: Floats, scale: Floats) -> Statistic:
+    return lambda items: float(values[items].mean() / scale[items].mean())
 
 
 def _counted(core: Core, query: Measure) -> float:

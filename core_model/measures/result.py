@@ -106,7 +106,8 @@ def bootstrap(
 
     groups: (n,) the group of each item. Passages of one address share what they say, so an
     interval that resampled them one by one would be too narrow. Resamples in which the statistic
-    is undefined (nan) are left out. One group alone has no interval. Efron 1979.
+    is undefined (nan) are left out. One group alone has no interval. Of a `Share` it draws from the
+    groups and its two further items, or all or nothing would have no width. Efron 1979.
     """
     of_group: dict[Hashable, list[int]] = {}
     for index, group in enumerate(groups):
@@ -114,7 +115,10 @@ def bootstrap(
     members = [np.array(indices) for indices in of_group.values()]
     if len(members) < 2:
         return None, None
-    draws = rng.integers(len(members), size=(resamples, len(members)))
+    n = len(members)
+    if isinstance(statistic, Share):
+        members += [np.array([len(groups)]), np.array([len(groups) + 1])]
+    draws = rng.integers(len(members), size=(resamples, n))
     values = [statistic(np.concatenate([members[i] for i in drawn])) for drawn in draws]
     if np.isnan(values).all():
         return None, None
@@ -122,8 +126,27 @@ def bootstrap(
     return float(low), float(high)
 
 
+class Share:
+    """The statistic 'share of these items'. The two indices behind the last are a no and a yes.
+
+    Where all items agree, what is known of the share is not that it is 0 or 1: `bootstrap` draws
+    from these two as well. Agresti and Coull 1998 add as many of each to a proportion, and more.
+    """
+
+    def __init__(self, values: Floats) -> None:
+        """values: (n,) of 0 and 1."""
+        self._values = np.append(values, [0.0, 1.0])
+
+    def __call__(self, indices: Ints) -> float:
+        """The share of the items of these indices that are a yes."""
+        return float(self._values[indices].mean())
+
+
 def mean_of(values: Floats) -> Statistic:
-    """The statistic 'mean of these values'."""
+    """The statistic 'mean of these values', a `Share` where all are 0 or 1."""
+    values = np.asarray(values, float)
+    if np.isin(values, (0, 1)).all():
+        return Share(values)
     return lambda indices: float(values[indices].mean())
 
 
