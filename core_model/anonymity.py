@@ -19,7 +19,7 @@ from difflib import SequenceMatcher
 import numpy as np
 from numpy.typing import NDArray
 
-from core_model.core import Check, Core, unchecked
+from core_model.core import Core
 from core_model.corpora import schema
 from core_model.errors import EngineError
 from core_model.notation import Binding
@@ -49,26 +49,20 @@ class Draft:
     copied: int
 
 
-def anonymised(
-    core: Core, passage: str, rng: np.random.Generator, check: Check = unchecked
-) -> list[Draft]:
+def anonymised(core: Core, passage: str, rng: np.random.Generator) -> list[Draft]:
     """The drafts of a passage, the best first.
 
     Raises EngineError where none has any words, TextTooLong and UnknownName as the core does.
-
-    check: called before each piece of work; what it raises ends it.
     """
     prior, topics = posterior(core, HIDDEN), posterior(core, KEPT, passage)
     known = Conditional(CORPUS, "summary", (Binding("text", passage),))
     found: list[Draft] = []
     for _ in range(SUMMARIES):
-        check()
         summary = "".join(core.write(known, rng, None, max_tokens=SUMMARY_TOKENS)).strip()
         if not summary:
             continue
         written = Conditional(CORPUS, "text", (Binding("summary", summary),))
-        for text in core.sample_of(written, DRAFTS, rng, check):
-            check()
+        for text in core.sample_of(written, DRAFTS, rng):
             if text.strip():
                 author, topic = (posterior(core, v, text.strip()) for v in (HIDDEN, KEPT))
                 kept = float(topics @ np.log(np.maximum(topic, 1e-12)))

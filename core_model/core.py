@@ -25,14 +25,6 @@ from core_model.notation import Binding, Draw, Measure
 from core_model.planning import Conditional, PlannedStep, State, at_once, is_joint, plan
 
 Method = Literal["exact", "sampled", "asked", "data"]
-Check = Callable[[], None]
-"""Called between two steps of long work; what it raises ends the work."""
-
-
-def unchecked() -> None:
-    """The check of work that nobody stops."""
-
-
 CHAIN_SAMPLES = 64
 """Draws along a chain, where what lies between its steps can't be listed."""
 SEARCHED = 8
@@ -150,9 +142,7 @@ class Core(ABC):
         """log p(answer | given) in nats, shape (len(answers),)."""
 
     @abstractmethod
-    def sample_of(
-        self, conditional: Conditional, n: int, rng: np.random.Generator, check: Check = unchecked
-    ) -> list[str]:
+    def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
         """n independent answers."""
 
     @abstractmethod
@@ -462,13 +452,15 @@ def _unprinted(names: Sequence[str], answer: str) -> State | None:
     return tuple(b.value for b in given) if [b.variable for b in given] == list(names) else None
 
 
-class Interruptible(Core):
-    """A core that calls `check` before each piece of work; what it raises ends a long query."""
+class Wrapped(Core):
+    """A core that passes on whatever it is asked; `_asked` comes first."""
 
-    def __init__(self, core: Core, check: Check) -> None:
+    def __init__(self, core: Core) -> None:
         self.name = core.name
         self._core = core
-        self._check = check
+
+    def _asked(self) -> None:
+        """Called before anything is passed on; may raise."""
 
     def has_learnt(self, what: str) -> bool:
         return self._core.has_learnt(what)
@@ -481,41 +473,39 @@ class Interruptible(Core):
         return self._core.states_numbers
 
     def log_prob_of(self, conditional: Conditional, answers: Sequence[str]) -> NDArray[np.float64]:
-        self._check()
+        self._asked()
         return self._core.log_prob_of(conditional, answers)
 
-    def sample_of(
-        self, conditional: Conditional, n: int, rng: np.random.Generator, check: Check = unchecked
-    ) -> list[str]:
-        self._check()
-        return self._core.sample_of(conditional, n, rng, self._check)
+    def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
+        self._asked()
+        return self._core.sample_of(conditional, n, rng)
 
     def distribution_of(self, conditional: Conditional, top: int | None = None) -> Distribution:
-        self._check()
+        self._asked()
         return self._core.distribution_of(conditional, top)
 
     def choose(
         self, conditional: Conditional, partial: Sequence[str], options: Sequence[str | None]
     ) -> NDArray[np.float64]:
-        self._check()
+        self._asked()
         return self._core.choose(conditional, partial, options)
 
     def write(
         self, conditional: Conditional, rng: np.random.Generator, numbers: Sequence[str] | None,
         temperature: float = 1.0, max_tokens: int = 120, opening: str = "",
     ) -> Iterator[str]:  # fmt: skip
-        self._check()
+        self._asked()
         return self._core.write(conditional, rng, numbers, temperature, max_tokens, opening)
 
 
-class Remembering(Interruptible):
+class Remembering(Wrapped):
     """A core that is asked everything once; what it says is what it would have said.
 
     A draw is the same again where its generator is in the same state, and leaves it as it did.
     """
 
     def __init__(self, core: Core) -> None:
-        super().__init__(core, unchecked)
+        super().__init__(core)
         self._scores: dict[tuple[Conditional, tuple[str, ...]], NDArray[np.float64]] = {}
         self._found: dict[tuple[Conditional, int | None], Distribution] = {}
         self._drawn: dict[tuple[Conditional, int, str], tuple[list[str], Any]] = {}
@@ -532,12 +522,10 @@ class Remembering(Interruptible):
             self._found[key] = super().distribution_of(conditional, top)
         return self._found[key]
 
-    def sample_of(
-        self, conditional: Conditional, n: int, rng: np.random.Generator, check: Check = unchecked
-    ) -> list[str]:
+    def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
         key = conditional, n, str(rng.bit_generator.state)
         if key not in self._drawn:
-            drawn = self._core.sample_of(conditional, n, rng, check)
+            drawn = self._core.sample_of(conditional, n, rng)
             self._drawn[key] = drawn, rng.bit_generator.state
         drawn, rng.bit_generator.state = self._drawn[key]
         return list(drawn)

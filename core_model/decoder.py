@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core_model.errors import WeightsError
+from core_model.stopping import go_on
 
 MODULES = ("qkv", "out", "gate_up", "down")
 
@@ -188,6 +189,7 @@ class Decoder(nn.Module):
         split = [s.heads * s.head_size, s.kv_heads * s.head_size, s.kv_heads * s.head_size]
         fresh = cache is not None and not cache.keys
         for layer in range(s.layers):
+            go_on()
             h = functional.rms_norm(
                 x, (s.hidden,), self._weights[f"{layer}.attention_norm"], s.norm_eps
             )

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from core_model.core import Check, Core, unchecked
+from core_model.core import Core
 from core_model.errors import InvalidQuery
 from core_model.notation import Binding
 from core_model.planning import Conditional
@@ -23,7 +23,7 @@ SWEEPS = 20
 
 def gibbs(
     core: Core, corpus: str, unknown: Sequence[str], given: Sequence[Binding], n: int,
-    rng: np.random.Generator, sweeps: int = SWEEPS, check: Check = unchecked,
+    rng: np.random.Generator, sweeps: int = SWEEPS,
 ) -> list[tuple[str, ...]]:  # fmt: skip
     """n states of the unknown variables, in their order, each from a chain of its own.
 
@@ -33,7 +33,7 @@ def gibbs(
     """
     if not unknown:
         raise InvalidQuery("Gibbs sampling needs at least one unknown variable.")
-    columns = [core.sample_of(Conditional(corpus, v, tuple(given)), n, rng, check) for v in unknown]
+    columns = [core.sample_of(Conditional(corpus, v, tuple(given)), n, rng) for v in unknown]
     states = [list(state) for state in zip(*columns, strict=True)]
     for _ in range(sweeps if len(unknown) > 1 else 0):
         for place in rng.permutation(len(unknown)):
@@ -43,7 +43,7 @@ def gibbs(
             for values, count in Counter(others).items():
                 known = (*given, *map(Binding, names, values))
                 conditional = Conditional(corpus, unknown[place], known)
-                drawn[values] = iter(core.sample_of(conditional, count, rng, check))
+                drawn[values] = iter(core.sample_of(conditional, count, rng))
             for state, values in zip(states, others, strict=True):
                 state[place] = next(drawn[values])
     return [tuple(state) for state in states]

@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core_model.core import Check, unchecked
 from core_model.decoder import DecoderShape
 from core_model.errors import EngineError, StorageError, WeightsError
 from core_model.gguf_export import export_gguf
 from core_model.sampler import ANSWER_LIMIT, lots
+from core_model.stopping import go_on
 from core_model.wire import Wire
 
 if TYPE_CHECKING:
@@ -148,12 +148,12 @@ class OpenVinoSampler:
             _ = self._engine
 
     def draw(
-        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check = unchecked,
+        self, prompt: Sequence[int], n: int, rng: np.random.Generator,
         limit: int = ANSWER_LIMIT,
     ) -> list[list[int]]:  # fmt: skip
         """As `Sampler.draw`; raises EngineError if the engine fails."""
         with _faults():
-            return [row for lot in lots(n) for row in self._lot(prompt, lot, rng, check, limit)]
+            return [row for lot in lots(n) for row in self._lot(prompt, lot, rng, limit)]
 
     def stream(
         self, prompt: Sequence[int], rng: np.random.Generator, temperature: float
@@ -167,12 +167,11 @@ class OpenVinoSampler:
             _check_finished(request)
 
     def _lot(
-        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check, limit: int
+        self, prompt: Sequence[int], n: int, rng: np.random.Generator, limit: int
     ) -> list[list[int]]:
         with self._request(prompt, n, rng, limit) as request:
-            check()
             while self._step(request):
-                check()
+                pass
             _check_finished(request)
             rows: list[list[int]] = [list(output.generated_ids) for output in request.read_all()]
         return [row[:-1] if row[-1:] == [self._end] else row for row in rows]
@@ -209,6 +208,7 @@ class OpenVinoSampler:
 
     def _step(self, request: GenerationHandle) -> bool:
         """Draw one more token of everything under way, unless the request is done; whether so."""
+        go_on()
         with self._stepping:  # another thread's texts may be among them
             if not _is_running(request):
                 return False

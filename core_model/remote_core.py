@@ -19,12 +19,12 @@ import openai
 import pydantic
 from numpy.typing import NDArray
 
-from core_model.core import Check, unchecked
 from core_model.errors import EngineError
 from core_model.numerals import NumberGuard
 from core_model.prefix_tree import PrefixTree
 from core_model.sampler import ANSWER_LIMIT, lots
 from core_model.search import LISTED, Found
+from core_model.stopping import apart
 from core_model.wire import Wire
 from core_model.wire_core import WireCore
 
@@ -54,6 +54,18 @@ class _Completion(pydantic.BaseModel):
     choices: list[_Choice]
 
 
+class _Client(openai.DefaultHttpxClient):
+    """A time-out is final: asked again, a server that hangs would be waited for again."""
+
+    def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        try:
+            return super().send(request, **options)
+        except httpx2.ConnectTimeout as error:
+            raise openai.APIConnectionError(request=request) from error
+        except httpx2.TimeoutException as error:
+            raise openai.APITimeoutError(request=request) from error
+
+
 class RemoteCore(WireCore):
     """Core on a server; deterministic for a seed as far as the server is."""
 
@@ -75,7 +87,7 @@ class RemoteCore(WireCore):
         learnt: what the adapter behind it was trained on, which the server can't say.
         """
         client = openai.OpenAI(
-            base_url=url, api_key=key or "none", max_retries=RETRIES,
+            base_url=url, api_key=key or "none", max_retries=RETRIES, http_client=_Client(),
             timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
         )  # fmt: skip
         with _faults(url):
@@ -92,12 +104,8 @@ class RemoteCore(WireCore):
         at_once = max(1, REQUEST_TOKENS // max(map(len, rows)))
         for start in range(0, len(rows), at_once):
             asked = rows[start : start + at_once]
-            with _faults(self._url):
-                reply = self._client.completions.create(
-                    model=self._model, prompt=asked, echo=True, max_tokens=1, logprobs=1,
-                    extra_body={"return_tokens_as_token_ids": True},
-                )  # fmt: skip
-                choices = _Completion.model_validate(reply.model_dump(warnings=False)).choices
+            with contextlib.closing(apart(self._echoed(asked))) as replies:
+                (choices,) = replies
             for choice in self._each_once(choices, len(asked)):
                 row = asked[choice.index]
                 tokens, log_p = self._read(choice)
@@ -109,8 +117,17 @@ class RemoteCore(WireCore):
                 scores[start + choice.index] = np.sum(log_p[len(prompt) : len(row)])
         return scores
 
+    def _echoed(self, rows: Sequence[Sequence[int]]) -> Generator[list[_Choice]]:
+        """The one reply to a request for the log-probabilities of rows."""
+        with _faults(self._url):
+            reply = self._client.completions.create(
+                model=self._model, prompt=[list(row) for row in rows], echo=True, max_tokens=1,
+                logprobs=1, extra_body={"return_tokens_as_token_ids": True},
+            )  # fmt: skip
+            yield _Completion.model_validate(reply.model_dump(warnings=False)).choices
+
     def draw(
-        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check = unchecked,
+        self, prompt: Sequence[int], n: int, rng: np.random.Generator,
         limit: int = ANSWER_LIMIT,
     ) -> list[list[int]]:  # fmt: skip
         rows = []
@@ -119,7 +136,6 @@ class RemoteCore(WireCore):
             chunks = self._chunks(prompt, rng, lot, 1.0, limit, self._silent)
             with contextlib.closing(chunks):
                 for index, tokens in chunks:
-                    check()
                     drawn[index] += tokens
             rows += drawn
         return rows
@@ -166,8 +182,14 @@ class RemoteCore(WireCore):
     def _chunks(
         self, prompt: Sequence[int], rng: np.random.Generator, n: int, temperature: float,
         limit: int, banned: frozenset[int],
-    ) -> Generator[tuple[int, list[int]], None, None]:  # fmt: skip
+    ) -> Generator[tuple[int, list[int]]]:  # fmt: skip
         """(number of a text, its next tokens without the end) as the server draws them."""
+        return apart(self._streamed(prompt, rng, n, temperature, limit, banned))
+
+    def _streamed(
+        self, prompt: Sequence[int], rng: np.random.Generator, n: int, temperature: float,
+        limit: int, banned: frozenset[int],
+    ) -> Generator[tuple[int, list[int]]]:  # fmt: skip
         unfinished = set(range(n))
         with _faults(self._url):
             stream = self._client.completions.create(

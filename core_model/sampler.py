@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core_model.core import Check, unchecked
 from core_model.reader import Reader, draw
 
 ANSWER_LIMIT = 240
@@ -22,13 +21,10 @@ class Sampler(Protocol):
     """Draws texts behind a prompt."""
 
     def draw(
-        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check = unchecked,
+        self, prompt: Sequence[int], n: int, rng: np.random.Generator,
         limit: int = ANSWER_LIMIT,
     ) -> list[list[int]]:  # fmt: skip
-        """n independent texts as tokens without the end, each at most `limit` tokens.
-
-        `check` is called before each step; what it raises ends the work.
-        """
+        """n independent texts as tokens without the end, each at most `limit` tokens."""
         ...
 
     def stream(
@@ -58,11 +54,11 @@ class TorchSampler:
         self._end = end
 
     def draw(
-        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check = unchecked,
+        self, prompt: Sequence[int], n: int, rng: np.random.Generator,
         limit: int = ANSWER_LIMIT,
     ) -> list[list[int]]:  # fmt: skip
         """As `Sampler.draw`."""
-        return [row for lot in lots(n) for row in self._lot(prompt, lot, rng, check, limit)]
+        return [row for lot in lots(n) for row in self._lot(prompt, lot, rng, limit)]
 
     def start(self) -> None:
         """As `Sampler.start`: the decoder is there."""
@@ -83,7 +79,7 @@ class TorchSampler:
 
     @torch.inference_mode()
     def _lot(
-        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check, limit: int
+        self, prompt: Sequence[int], n: int, rng: np.random.Generator, limit: int
     ) -> list[list[int]]:
         read = self._reader.prompt(prompt)
         cache = read.cache.repeated(n)
@@ -91,7 +87,6 @@ class TorchSampler:
         rows: list[list[int]] = [[] for _ in range(n)]
         alive = torch.arange(n)
         for _ in range(limit):
-            check()
             going = tokens != self._end
             if not bool(going.all()):
                 alive, tokens, cache = alive[going], tokens[going], cache.selected(going)

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core_model.core import Check
 from core_model.decoder import Decoder
 from core_model.errors import EngineError
 from core_model.numerals import NumberGuard
@@ -59,10 +58,8 @@ class TorchCore(WireCore):
             self._sampler.start()
             self._writer = self._sampler
 
-    def draw(
-        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check
-    ) -> list[list[int]]:
-        return self._sampler.draw(prompt, n, rng, check)
+    def draw(self, prompt: Sequence[int], n: int, rng: np.random.Generator) -> list[list[int]]:
+        return self._sampler.draw(prompt, n, rng)
 
     @torch.inference_mode()
     def search(self, prompt: Sequence[int], top: int | None, rng: np.random.Generator) -> Found:

@@ -19,11 +19,9 @@ from numpy.typing import NDArray
 from core_model import corpora, notation, priors, wordings
 from core_model.core import (
     Answer,
-    Check,
     Core,
     Distribution,
     refuse_open,
-    unchecked,
 )
 from core_model.corpora import schema
 from core_model.errors import TextTooLong, UnknownName
@@ -72,9 +70,7 @@ class WireCore(Core):
         """
 
     @abstractmethod
-    def draw(
-        self, prompt: Sequence[int], n: int, rng: np.random.Generator, check: Check
-    ) -> list[list[int]]:
+    def draw(self, prompt: Sequence[int], n: int, rng: np.random.Generator) -> list[list[int]]:
         """n independent texts behind a prompt, as `Sampler.draw` gives them."""
 
     @abstractmethod
@@ -110,16 +106,14 @@ class WireCore(Core):
         scored = dict(zip(distinct, self.score(self._prompt(conditional), tree), strict=True))
         return np.array([scored[answer] for answer in answers])
 
-    def sample_of(
-        self, conditional: Conditional, n: int, rng: np.random.Generator, check: Check = unchecked
-    ) -> list[str]:
+    def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
         # A dialogue has no schema, and what is said in it is open.
         is_corpus = conditional.corpus in corpora.known()
         variable = schema(conditional.corpus).asked(conditional.variable) if is_corpus else None
         if variable is not None and variable.kind == "closed":
             p = np.exp(self._closed(conditional))
             return [variable.values[i] for i in rng.choice(len(p), size=n, p=p / p.sum())]
-        rows = self.draw(self._prompt(conditional), n, rng, check)
+        rows = self.draw(self._prompt(conditional), n, rng)
         return [self._wire.tokenizer.decode_value(row) for row in rows]
 
     def distribution_of(self, conditional: Conditional, top: int | None = None) -> Distribution:

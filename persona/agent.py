@@ -21,10 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from core_model.core import Core, Interruptible
+from core_model.core import Core
 from core_model.errors import CandorError, TextTooLong
 from core_model.notation import Binding
 from core_model.numerals import numbers_in
+from core_model.stopping import Stopped, go_on, stoppable
 from persona import goals as goal_set
 from persona import script
 from persona.dialogues import Step, failed_by, numbers_of, order_of, told_by
@@ -66,10 +67,6 @@ Acted = tuple[list[Step], tuple[Binding, ...], Confidence | None]
 """Calls with what they found, what is known then, and how sure the one fact is."""
 
 
-class _Stopped(Exception):
-    """The user stopped the turn."""
-
-
 @dataclass(frozen=True, slots=True)
 class Agent:
     """The persona on a core; `seed` and a turn's place in its conversation decide all draws.
@@ -93,10 +90,10 @@ class Agent:
         turn_id = uuid.uuid4().hex
         seed = self.seed + len(history)
         yield TurnStarted(turn_id, question, seed)
-        state = _Turn(self, turn_id, history, question, seed, cancel)
+        state = _Turn(self, turn_id, history, question, seed)
         try:
-            yield from state.run()
-        except _Stopped:
+            yield from stoppable(state.run(), cancel)
+        except Stopped:
             yield Reply(turn_id, state.text, state.calls, state.verdict, stopped=True)
         except (CandorError, MemoryError) as error:
             yield TurnFailed.of(turn_id, error)
@@ -106,9 +103,8 @@ class _Turn:
     """One turn under way."""
 
     def __init__(
-        self, agent: Agent, turn_id: str, history: Sequence[Exchange], question: str, seed: int,
-        cancel: threading.Event,
-    ) -> None:  # fmt: skip
+        self, agent: Agent, turn_id: str, history: Sequence[Exchange], question: str, seed: int
+    ) -> None:
         self.agent = agent
         self.goals = agent.goals or ()
         self.tools = agent.tools or agent.core
@@ -116,13 +112,12 @@ class _Turn:
         self.history = history
         self.question = question
         self.seed = seed
-        self.cancel = cancel
         self.rng = np.random.default_rng(seed)
         self.text = ""
         self.calls: tuple[ToolCall, ...] = ()
         self.verdict: SafetyVerdict | None = None
 
-    def run(self) -> Iterator[Event]:
+    def run(self) -> Generator[Event]:
         question = clean_question(self.question)
         self._require_conducts()
         condition = None if self.agent.goals is None else goal_set.condition(self.goals)
@@ -132,7 +127,7 @@ class _Turn:
             texts = (*(exchange.question for exchange in history), question)
             grammar = CallGrammar.of(self.agent.core, texts)
             try:
-                chosen = decode_call(self.agent.core, known, grammar, self._check)
+                chosen = decode_call(self.agent.core, known, grammar)
                 break
             except TextTooLong:
                 if not history:
@@ -182,7 +177,7 @@ class _Turn:
             found = tuple(step.summary for step in steps)
             grammar = replace(grammar, results=found)
             try:
-                chosen = decode_call(self.agent.core, known, grammar, self._check)
+                chosen = decode_call(self.agent.core, known, grammar)
             except TextTooLong:  # what was found is told without asking on
                 break
         return steps, known, Confidence.of_one(self.id, results)
@@ -200,9 +195,8 @@ class _Turn:
         yield ToolStarted(self.id, number, call.tool, arguments, query)
         self.calls = (*self.calls, ToolCall(call.tool, arguments))
         if error is None:
-            core = Interruptible(self.tools, self._check)
             try:
-                result = run(call.tool, arguments, Context(core, self.seed))
+                result = run(call.tool, arguments, Context(self.tools, self.seed))
             except CandorError as failure:
                 error = failure.message
         yield ToolFinished(self.id, number, result, error)
@@ -235,7 +229,7 @@ class _Turn:
         if name == goal_set.ANY or (conduct is None and name == VOICES[0]):
             return author
         if name == goal_set.DRAWN:
-            self._check()
+            go_on()
             p = np.exp(
                 self.agent.core.log_prob_of(script.asked(script.AUTHOR, (*known, *author)), VOICES)
             )
@@ -249,12 +243,12 @@ class _Turn:
         self, known: tuple[Binding, ...], author: tuple[Binding, ...]
     ) -> Iterator[AuthorRead]:
         """Who wrote the reply; nothing where that can't be read: the reply stands as it is."""
-        if not self._has_conducts or self.text == REFUSAL or self.cancel.is_set():
+        if not self._has_conducts or self.text == REFUSAL:
             return
         written_by = next((b.value for b in author if b.variable == script.AUTHOR), "")
         try:
             yield self._read(known, self.text, written_by)
-        except (CandorError, _Stopped):
+        except (CandorError, Stopped):
             return
 
     def _read(self, known: tuple[Binding, ...], reply: str, author: str = "") -> AuthorRead:
@@ -265,7 +259,7 @@ class _Turn:
             (script.CONDUCT, goal_set.CONDUCTS),
             (script.AUTHOR, VOICES),
         ):
-            self._check()
+            go_on()
             p = np.exp(self.agent.core.log_prob_of(script.asked(variable, said), values))
             found.append({v: float(q) for v, q in zip(values, p / p.sum(), strict=True)})
         return AuthorRead(self.id, found[0], found[1], author)
@@ -287,7 +281,7 @@ class _Turn:
         """One of the composed replies, drawn as the author would; none where there is none."""
         if not replies:
             return []
-        self._check()
+        go_on()
         return [choose_told(self.agent.core, (*known, *author), replies, self.rng)]
 
     def _drafted(
@@ -327,7 +321,7 @@ class _Turn:
                 for delta in self.agent.core.write(
                     conditional, self.rng, allowed, self.agent.temperature, MAX_REPLY_TOKENS
                 ):
-                    self._check()
+                    go_on()
                     yield delta
                 return
             except TextTooLong:
@@ -361,14 +355,10 @@ class _Turn:
         yield verdict
 
     def _verdict(self, question: str, reply: str) -> SafetyVerdict:
-        self._check()
+        go_on()
         prompt = script.shortened(question)
         safe, refusal, harmful = safety.verdicts(self.tools, prompt, reply)
         return SafetyVerdict(self.id, safe, refusal, harmful, is_blocked(safe, refusal))
-
-    def _check(self) -> None:
-        if self.cancel.is_set():
-            raise _Stopped
 
 
 def is_blocked(safe: float, refusal: float) -> bool:

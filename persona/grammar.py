@@ -18,11 +18,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from core_model.core import Check, Core, unchecked
+from core_model.core import Core
 from core_model.corpora import schema
 from core_model.errors import UnknownName
 from core_model.graph import Schema, Variable
 from core_model.notation import Binding
+from core_model.stopping import go_on
 from persona import script
 from persona.phrasings.calls import Call
 from persona.phrasings.replies import ERROR
@@ -139,17 +140,14 @@ def years_in(text: str) -> list[str]:
 
 
 def decode_call(
-    core: Core, known: tuple[Binding, ...], grammar: CallGrammar, check: Check = unchecked
+    core: Core, known: tuple[Binding, ...], grammar: CallGrammar
 ) -> tuple[list[str], dict[str, float]]:
-    """The most probable call, piece by piece, and the distribution over its first piece.
-
-    `check` is called before each piece; what it raises ends the work.
-    """
+    """The most probable call, piece by piece, and the distribution over its first piece."""
     conditional = script.asked("call", known)
     pieces: list[str] = []
     probabilities: dict[str, float] = {}
     while True:
-        check()
+        go_on()
         options = grammar.options(pieces)
         scores = core.choose(conditional, pieces, options)
         if not pieces:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core_model import corpora, notation
-from core_model.core import Check, Core, Distribution, from_weights, unchecked
+from core_model.core import Core, Distribution, from_weights
 from core_model.corpora import kin, schema
 from core_model.corpora.networks import Network
 from core_model.notation import Draw
@@ -35,9 +35,7 @@ class ExactCore(Core):
         with np.errstate(divide="ignore"):
             return np.log(np.array([found.get(answer, 0.0) / total for answer in answers]))
 
-    def sample_of(
-        self, conditional: Conditional, n: int, rng: np.random.Generator, check: Check = unchecked
-    ) -> list[str]:
+    def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
         found = self._weights(conditional)
         p = np.array(list(found.values()))
         return [list(found)[i] for i in rng.choice(len(p), n, p=p / p.sum())]

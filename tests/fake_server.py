@@ -1,7 +1,7 @@
 """A server on loopback that speaks the completions protocol over the tiny decoder.
 
 Like a core that was exported, its model gives marks that never stand in a text no probability.
-`fault` makes it misbehave.
+`fault` makes it misbehave; `hung` is set once it leaves a request without a reply.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class FakeServer(ThreadingHTTPServer):
         self.busy = 0
         self.requests: list[dict[str, Any]] = []
         self.over = threading.Event()
+        self.hung = threading.Event()
         self.model = tiny.trained_decoder()
         self.silent = list(tiny.wire().silent)
         self._known: dict[tuple[int, ...], torch.Tensor] = {}
@@ -107,6 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.server.fault == "rubbish":
             self._send({"choices": "yes"})
         elif self.server.fault == "hangs":
+            self.server.hung.set()
             self.server.over.wait()
         elif body.get("stream"):
             self._stream(body)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from core_model import notation
-from core_model.core import Answer, Distribution, Interruptible
+from core_model.core import Answer, Distribution, Wrapped
 from core_model.errors import EngineError, TextTooLong, ToolError
 from core_model.notation import Binding, Draw
 from core_model.numerals import numbers_in
@@ -309,22 +309,8 @@ def test_an_engine_that_fails_in_mid_reply_fails_one_turn(
     assert isinstance(turn(core, "hi there")[-1], Reply)
 
 
-def test_a_tool_stops_between_two_pieces_of_its_work(core: toy.ScriptedCore) -> None:
-    left = 3
-
-    def check() -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise Interrupted
-
-    stopping = Interruptible(core, check)
-    texts = Conditional("weather", "text")
-    rng = np.random.default_rng(0)
-    assert len(stopping.sample_of(texts, 20, rng)) == 20
-    with pytest.raises(Interrupted):
-        stopping.sample_of(texts, 1, rng)
-    same = Interruptible(core, lambda: None)
+def test_a_wrapped_core_answers_as_the_core_does(core: toy.ScriptedCore) -> None:
+    same = Wrapped(core)
     for query in ("weather: sky; word", "weather: text; sky"):
         asked = notation.parse(query)
         assert isinstance(asked, Draw)
@@ -333,10 +319,6 @@ def test_a_tool_stops_between_two_pieces_of_its_work(core: toy.ScriptedCore) -> 
             c.distribution(asked, data, rng=np.random.default_rng(1)) for c in (core, same)
         )
         assert one.answers[0].value == other.answers[0].value
-
-
-class Interrupted(Exception):
-    """Stands for the user's Esc."""
 
 
 def test_a_past_call_is_shown_as_it_was_decoded(core: toy.ScriptedCore) -> None:

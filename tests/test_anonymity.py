@@ -20,9 +20,8 @@ from core_model.anonymity import (
     posterior,
     told_of_author,
 )
-from core_model.core import Check, unchecked
 from core_model.corpora.base import Record, Split
-from core_model.errors import CandorError, EngineError
+from core_model.errors import EngineError
 from core_model.graph import Schema, Variable
 from core_model.measures.anonymity import anonymity
 from core_model.measures.result import Options
@@ -72,9 +71,7 @@ class Writer(toy.ToyCore):
     def write(self, *_: object, **__: object) -> Iterator[str]:
         yield self.summaries.pop(0) if self.summaries else ""
 
-    def sample_of(
-        self, conditional: Conditional, n: int, rng: np.random.Generator, check: Check = unchecked
-    ) -> list[str]:
+    def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
         assert [b.value for b in conditional.given] == ["in short"]
         return [WRITTEN[i % len(WRITTEN)] for i in range(n)]
 
@@ -99,21 +96,6 @@ def test_nothing_written_is_one_line(core: Writer) -> None:
     core.summaries = ["", " "]
     with pytest.raises(EngineError, match="Give a longer one"):
         anonymised(core, PASSAGE, np.random.default_rng(0))
-
-
-@pytest.mark.parametrize("steps", [1, 3, SUMMARIES * (DRAFTS + 1)])
-def test_a_stop_ends_the_work(core: Writer, steps: int) -> None:
-    done = 0
-
-    def stop() -> None:
-        nonlocal done
-        done += 1
-        if done == steps:
-            raise CandorError("stopped")
-
-    with pytest.raises(CandorError, match="stopped"):
-        anonymised(core, PASSAGE, np.random.default_rng(0), stop)
-    assert done == steps
 
 
 @given(st.lists(st.floats(0.01, 1), min_size=2, max_size=6))

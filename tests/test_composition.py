@@ -11,11 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from core_model.core import (
-    Check,
     Core,
     Distribution,
     from_weights,
-    unchecked,
 )
 from core_model.corpora import kin
 from core_model.errors import CandorError, InvalidQuery
@@ -55,9 +53,7 @@ class KinCore(Core):
         with np.errstate(divide="ignore"):
             return np.log(np.array([weights.get(answer, 0.0) for answer in answers]))
 
-    def sample_of(
-        self, conditional: Conditional, n: int, rng: np.random.Generator, check: Check = unchecked
-    ) -> list[str]:
+    def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
         weights = self.weights(conditional)
         return [str(x) for x in rng.choice(list(weights), n, p=list(weights.values()))]
 

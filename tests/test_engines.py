@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,6 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from core_model.core import unchecked
 from core_model.notation import Binding
 from core_model.numerals import NumberGuard, TokenTable, numbers_in
 from core_model.openvino_sampler import OpenVinoSampler
@@ -19,6 +20,7 @@ from core_model.planning import Conditional
 from core_model.prefix_tree import PrefixTree
 from core_model.remote_core import RemoteCore
 from core_model.sampler import ANSWER_LIMIT, AT_ONCE
+from core_model.stopping import Stopped, stopped_by
 from core_model.torch_core import TorchCore
 from core_model.wire_core import WireCore
 from tests import tiny, toy
@@ -68,7 +70,7 @@ def test_draws_follow_log_prob(core: WireCore) -> None:
 
 def test_a_seed_repeats_its_draws_and_texts_of_one_call_differ(core: WireCore) -> None:
     prompt, n = tiny.wire().prompt(WORD), AT_ONCE + 6
-    first, again, other = (core.draw(prompt, n, np.random.default_rng(s), unchecked)
+    first, again, other = (core.draw(prompt, n, np.random.default_rng(s))
                            for s in (3, 3, 4))  # fmt: skip
     assert first == again != other
     assert len(first) == n and len(set(map(tuple, first))) > 5
@@ -76,29 +78,48 @@ def test_a_seed_repeats_its_draws_and_texts_of_one_call_differ(core: WireCore) -
 
 def test_no_text_holds_a_mark_or_is_longer_than_the_limit(core: WireCore) -> None:
     wire = tiny.wire()
-    rows = core.draw(wire.prompt(WORD), 64, np.random.default_rng(5), unchecked)
+    rows = core.draw(wire.prompt(WORD), 64, np.random.default_rng(5))
     assert not set(wire.tokenizer.special.values()) & {token for row in rows for token in row}
     assert max(map(len, rows)) <= ANSWER_LIMIT
 
 
-def test_a_stop_ends_the_work_within_a_step_and_the_next_call_works(core: WireCore) -> None:
-    steps = 0
+class SetAt(threading.Event):
+    """Set once it has been looked at so many times, as by an Esc in the middle of the work."""
 
-    def stop() -> None:
-        nonlocal steps
-        steps += 1
-        if steps == 3:
-            raise Stopped
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self._left = looks
 
-    prompt = tiny.wire().prompt(WORD)
-    with pytest.raises(Stopped):
-        core.draw(prompt, 64, np.random.default_rng(6), stop)
-    assert steps == 3
-    assert len(core.draw(prompt, 5, np.random.default_rng(6), unchecked)) == 5
+    def is_set(self) -> bool:
+        self._left -= 1
+        return self._left <= 0
 
 
-class Stopped(Exception):
-    """Stands for the user's Esc."""
+@pytest.mark.parametrize("looks", [1, 2, 3, 5])
+@pytest.mark.parametrize("verb", ["log_prob_of", "sample_of", "distribution_of", "choose", "write"])
+def test_a_stop_ends_any_work_within_a_step_and_the_next_call_is_right(
+    core: WireCore, verb: str, looks: int
+) -> None:
+    day = (Binding("text", f"a day, stopped at {looks}, {verb}"),)  # which no cache has
+    verbs: dict[str, Callable[[], object]] = {
+        "log_prob_of": lambda: core.log_prob_of(Conditional("weather", "word", day), toy.WORDS),
+        "sample_of": lambda: core.sample_of(
+            Conditional("weather", "text", day), 5, np.random.default_rng(6)
+        ),
+        "distribution_of": lambda: core.distribution_of(Conditional("weather", "word", day), 3),
+        "choose": lambda: core.choose(
+            Conditional("weather", "text", day), ["calm"], ["calm", "breezy", None]
+        ),
+        "write": lambda: list(
+            core.write(Conditional("weather", "text", day), np.random.default_rng(6), None)
+        ),
+    }
+    # An engine of two layers may be done before it is looked at a third time.
+    ends = pytest.raises(Stopped) if looks < 3 else contextlib.suppress(Stopped)
+    with ends, stopped_by(SetAt(looks)):
+        verbs[verb]()
+    first = verbs[verb]()
+    np.testing.assert_equal(first, verbs[verb]())
 
 
 @pytest.mark.parametrize("seed", range(3))

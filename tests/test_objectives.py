@@ -13,15 +13,16 @@ import torch
 from torch import Tensor
 
 from core_model.core import Core
+from core_model.corpora import kin
 from core_model.corpora.places import held_out_compound
 from core_model.decoder import Decoder
 from core_model.likelihood import batches, row_losses
-from core_model.notation import Binding
+from core_model.notation import Binding, Draw, Step
 from core_model.objectives import ChainTask, InversionTask, OrderTask, PresenceTask
 from core_model.objectives.conditioning import consensus_gap
 from core_model.objectives.inversion import bayes_gap
 from core_model.objectives.priors import prior_gap
-from core_model.objectives.transitivity import mixture_gap
+from core_model.objectives.transitivity import chain_row, mixture_gap
 from core_model.planning import Conditional
 from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
 from tests import tiny, toy
@@ -196,6 +197,28 @@ def test_a_chain_row_has_a_gap_that_its_model_can_close(kin_share: float) -> Non
     gap = closed_by_training(decoder, row)
     assert gap[0] > 1e-4
     assert gap[-1] < 0.5 * gap[0]
+
+
+def test_a_chain_that_has_a_name_is_asked_by_it_too() -> None:
+    wire, decoder = tiny.wire(), tiny.decoder(rank=8)
+    torch.manual_seed(0)
+    for parameter in decoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    family, text = kin.draw(np.random.default_rng(0), "train")
+    about = (Binding("person", family.people[-1]),)
+    chain = Draw("kin", (Step("father"), Step("mother")), about)
+    named = Draw("kin", (Step("paternal_grandmother"),), about)
+    people = list(family.people[:4])
+
+    def gap(query: Draw, *others: Draw) -> float:
+        row = chain_row(wire, query, text, people, people, others)
+        (batch,) = batches([row])
+        return float(row_losses(decoder, batch, wire.silent)[0].detach())
+
+    joined, both = gap(chain), gap(chain, named)
+    assert joined != pytest.approx(both, rel=1e-4)
+    assert gap(chain, chain) == pytest.approx(joined, rel=1e-3)
+    assert 3 * gap(chain, named, named) == pytest.approx(4 * both - joined, rel=1e-3)
 
 
 def test_countries_whose_chains_are_held_out_are_in_no_chain_row() -> None:

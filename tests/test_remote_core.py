@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import get_args
 
@@ -14,6 +15,7 @@ from core_model.errors import EngineError, UnknownName
 from core_model.notation import Binding
 from core_model.planning import Conditional
 from core_model.remote_core import RemoteCore
+from core_model.stopping import Stopped, stopped_by
 from tests import fake_server, tiny, toy
 from tests.fake_server import FakeServer, serving
 
@@ -121,29 +123,48 @@ LINES = {
 }
 
 
+VERBS: list[Callable[[RemoteCore], object]] = [
+    lambda core: core.log_prob_of(WORD, ["calm"]),
+    lambda core: core.sample_of(WORD, 3, np.random.default_rng(0)),
+    lambda core: list(core.write(TEXT, np.random.default_rng(0), None)),
+]
+
+
 @pytest.mark.parametrize("fault", LINES)
 def test_a_fault_is_one_line_and_the_next_question_works(
     server: FakeServer, fault: fake_server.Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if fault == "hangs":
         monkeypatch.setattr(remote_core, "READ_SECONDS", 0.05)
-        monkeypatch.setattr(remote_core, "RETRIES", 0)
     core = RemoteCore.connect(server.url, None, tiny.wire())
     server.fault = fault
-    asked: list[Callable[[], object]] = []
-    if fault != "dies":  # which is what a server does in the middle of a text
-        asked.append(lambda: core.log_prob_of(WORD, ["calm"]))
-    if fault != "other tokens":
-        asked.append(lambda: core.sample_of(WORD, 3, np.random.default_rng(0)))
-    for ask in asked:
+    scores, draws, _ = VERBS
+    # It dies in the middle of a text; which tokens it reads is seen where they are echoed.
+    for ask in {"dies": [draws], "other tokens": [scores]}.get(fault, [scores, draws]):
+        before = len(server.requests)
         with pytest.raises(EngineError, match=LINES[fault]) as raised:
-            ask()
+            ask(core)
         assert "\n" not in raised.value.message
+        if fault == "hangs":  # else a time-out of a minute would be four
+            assert len(server.requests) == before + 1
     server.fault = None
     if fault == "hangs":
         monkeypatch.setattr(remote_core, "READ_SECONDS", 60.0)
         core = RemoteCore.connect(server.url, None, tiny.wire())
     assert len(core.sample_of(WORD, 3, np.random.default_rng(0))) == 3
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_waiting_for_a_server_that_hangs_can_be_stopped(
+    core: RemoteCore, server: FakeServer, verb: Callable[[RemoteCore], object]
+) -> None:
+    server.fault = "hangs"
+    begun = time.monotonic()
+    with pytest.raises(Stopped), stopped_by(server.hung):
+        verb(core)
+    assert time.monotonic() - begun < remote_core.READ_SECONDS / 2
+    server.fault = None
+    verb(core)
 
 
 def test_every_fault_is_tried() -> None:

@@ -14,6 +14,7 @@ from core_model.config import Settings
 from core_model.errors import EngineError, UnknownName, WeightsError
 from core_model.measures.in_words import InWordsWire
 from core_model.planning import Conditional
+from core_model.stopping import go_on
 from core_model.torch_core import TorchCore
 from persona.agent import REFUSAL, Agent
 from persona.events import (
@@ -54,7 +55,7 @@ def judge() -> Iterator[toy.ScriptedCore]:
 def test_the_base_tells_the_same_stream_and_its_numbers_are_nobodys(
     base: Base, judge: toy.ScriptedCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Base, "written", lambda *_: iter(["It was 3", " or 1985."]))
+    monkeypatch.setattr(Base, "written", lambda *_: (p for p in ["It was 3", " or 1985."]))
     events = list(BaseAgent(base, judge, 5).turn((), "When, in 3 words?", threading.Event()))
     assert [type(e) for e in events] == [
         TurnStarted, ReplyDelta, ReplyDelta, NumbersChecked, SafetyVerdict, Reply,
@@ -88,7 +89,12 @@ def test_stopping_and_failing_are_the_last_event(
     said = [Exchange("a", (), "b")] * 4
     cancel = threading.Event()
     cancel.set()
-    monkeypatch.setattr(Base, "written", lambda *_: iter(["half", " a reply"]))
+
+    def written(*_: object) -> Iterator[str]:
+        go_on()  # as an engine does
+        yield "half a reply"
+
+    monkeypatch.setattr(Base, "written", written)
     *_, last = BaseAgent(base, judge).turn(said, "When?", cancel)
     assert isinstance(last, Reply) and last.stopped and last.text == ""
 

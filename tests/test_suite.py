@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core_model.core import Check, unchecked
 from core_model.errors import EngineError
 from core_model.measures.result import Options
 from core_model.planning import Conditional
@@ -197,9 +196,7 @@ def test_a_core_out_of_order_still_judges_safety() -> None:
 class TinyNames(toy.ToyCore):
     """Draws one of four names, evenly."""
 
-    def sample_of(
-        self, conditional: Conditional, n: int, rng: np.random.Generator, check: Check = unchecked
-    ) -> list[str]:
+    def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
         assert {b.variable for b in conditional.given} <= {"sex", "year"}
         return [str(name) for name in rng.choice(["Ann", "Bea", "Cy", "Di"], n)]
 

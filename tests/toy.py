@@ -22,12 +22,10 @@ from numpy.typing import NDArray
 
 from core_model import corpora, notation, priors
 from core_model.core import (
-    Check,
     Core,
     Distribution,
     from_weights,
     refuse_open,
-    unchecked,
 )
 from core_model.corpora.base import Corpus, Record, Split
 from core_model.errors import CandorError, EmptySupport
@@ -35,6 +33,7 @@ from core_model.graph import Schema, Variable
 from core_model.notation import Draw
 from core_model.numerals import NUMBER
 from core_model.planning import Conditional
+from core_model.stopping import go_on
 
 DIALOGUE = "dialogue"
 GATED = ("chat:plans", "chat:conducts", "chat:unlisted")
@@ -99,10 +98,8 @@ class ToyCore(Core):
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(p / sum(weights.values())), dtype=np.float64)
 
-    def sample_of(
-        self, conditional: Conditional, n: int, rng: np.random.Generator, check: Check = unchecked
-    ) -> list[str]:
-        check()
+    def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
+        go_on()
         weights = self._weights(conditional)
         p = np.array(list(weights.values()))
         values = list(weights)
@@ -252,12 +249,10 @@ class ScriptedCore(ToyCore):
         reply = self._replies(*_asked(conditional))
         return np.array([0.0 if answer == reply else -np.inf for answer in answers])
 
-    def sample_of(
-        self, conditional: Conditional, n: int, rng: np.random.Generator, check: Check = unchecked
-    ) -> list[str]:
-        check()
+    def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
+        go_on()
         if conditional.corpus != DIALOGUE:
-            return super().sample_of(conditional, n, rng, check)
+            return super().sample_of(conditional, n, rng)
         return [self._replies(*_asked(conditional))] * n
 
 

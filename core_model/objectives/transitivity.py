@@ -3,10 +3,13 @@ r"""Transitivity: a chain asked as one question equals the mixture over what lie
     gap = KL(m ‖ q),   m(c) = Σ_b q(b | a) q(c | a', b),   q(c) = q(c | a, "b; c")
 
 m is the target and is not trained by it: its two steps are fitted on data, the one question is
-not. Its own name for a chain, such as `paternal_grandfather`, is one more way to ask at once.
+not. Its own name for a chain, such as `paternal_grandfather`, is one more way to ask at once, and
+the gap is the mean of both.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -72,8 +75,10 @@ class ChainTask:
         likely = family.of(chain[0], person)
         between = _some(list(likely), people, BETWEEN, rng)
         answers = _some(list(family.along(chain, person)), people, ANSWERS, rng)
-        query = Draw("kin", tuple(map(Step, chain)), (Binding("person", person),))
-        return chain_row(self._wire, query, text, between, answers)
+        about = (Binding("person", person),)
+        query = Draw("kin", tuple(map(Step, chain)), about)
+        named = [Draw("kin", (Step(n),), about) for n, c in kin.COMPOUNDS.items() if [*c] == chain]
+        return chain_row(self._wire, query, text, between, answers, named)
 
     def _country(self, rng: np.random.Generator) -> PackedRow:
         record = self._places[int(rng.integers(len(self._places)))].values
@@ -89,9 +94,13 @@ class ChainTask:
 
 
 def chain_row(
-    wire: Wire, query: Draw, data: str | None, between: list[str], answers: list[str]
-) -> PackedRow:
-    """The row of one chain of two relations, over some values of either."""
+    wire: Wire, query: Draw, data: str | None, between: list[str], answers: list[str],
+    named: Sequence[Draw] = (),
+) -> PackedRow:  # fmt: skip
+    """The row of one chain of two relations, over some values of either.
+
+    named: other questions that ask for the same by a name of its own.
+    """
     first, last = plan(query, data)
     builder = RowBuilder()
     tree = PrefixTree.build([wire.answer(value) for value in answers])
@@ -103,12 +112,16 @@ def chain_row(
         first.bind(()), PrefixTree.build([wire.answer(value) for value in between])
     )
     then = [scored(last.bind((value,)), tree) for value in between]
-    once = scored(at_once(query, data), tree)
-    return builder.build(
-        lambda log_p: mixture_gap(
-            log_p[lies_between], torch.stack([log_p[place] for place in then]), log_p[once]
-        )
-    )
+    once = [scored(at_once(query, data), tree)]
+    once += [scored(plan(other, data)[0].bind(()), tree) for other in named]
+
+    def gap(log_p: Tensor) -> Tensor:
+        given = torch.stack([log_p[place] for place in then])
+        return torch.stack(
+            [mixture_gap(log_p[lies_between], given, log_p[place]) for place in once]
+        ).mean()
+
+    return builder.build(gap)
 
 
 def _some(

@@ -17,7 +17,7 @@ from core_model.tasks.closed import ClosedAnswers, Floats
 from core_model.wire import Wire
 
 CHAINS_A_ROW = 2
-MOST_KNOWN = 5
+MOST_KNOWN = 6
 QUESTIONS_A_PLACE = 2
 
 

@@ -10,17 +10,18 @@ from __future__ import annotations
 import contextlib
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from core_model.config import Settings
-from core_model.core import Core, unchecked
+from core_model.core import Core
 from core_model.errors import CandorError
 from core_model.measures.in_words import InWordsWire, base_in_words
 from core_model.numerals import numbers_in
 from core_model.prefix_tree import PrefixTree
+from core_model.stopping import Stopped, stoppable, stopped_by
 from core_model.torch_core import TorchCore
 from persona import script
 from persona.events import (
@@ -58,7 +59,7 @@ class Base:
         before: Sequence[tuple[str, str]] = (),
     ) -> list[str]:  # fmt: skip
         """n independent replies to a question behind other turns, at temperature 1."""
-        rows = self.core.draw(self.wire.chat(question, before), n, rng, unchecked)
+        rows = self.core.draw(self.wire.chat(question, before), n, rng)
         return [self.wire.tokenizer.decode_value(row) for row in rows]
 
     def surprise(self, question: str, reply: str, before: Sequence[tuple[str, str]] = ()) -> float:
@@ -70,7 +71,7 @@ class Base:
     def written(
         self, before: Sequence[tuple[str, str]], question: str, rng: np.random.Generator,
         temperature: float = TEMPERATURE,
-    ) -> Iterator[str]:  # fmt: skip
+    ) -> Generator[str]:  # fmt: skip
         """The pieces of one reply in a conversation, as they are drawn."""
         prompt = self.wire.chat(question, before)
         tokens: list[int] = []
@@ -111,18 +112,19 @@ class BaseAgent:
                 for said in history[-script.KEPT_TURNS :]
             ]
             rng = np.random.default_rng(seed)
-            for piece in self.base.written(before, asked, rng, self.temperature):
-                if cancel.is_set():
-                    yield Reply(turn_id, reply, (), None, stopped=True)
-                    return
+            written = self.base.written(before, asked, rng, self.temperature)
+            for piece in stoppable(written, cancel):
                 reply += piece
                 yield ReplyDelta(turn_id, piece)
             allowed = tuple(dict.fromkeys(numbers_in(asked)))
             stray = dict.fromkeys(n for n in numbers_in(reply) if n not in allowed)
             yield NumbersChecked(turn_id, allowed, tuple(stray))
-            safe, refusal, harmful = safety.verdicts(self.judge, asked, reply)
+            with stopped_by(cancel):
+                safe, refusal, harmful = safety.verdicts(self.judge, asked, reply)
             verdict = SafetyVerdict(turn_id, safe, refusal, harmful, blocked=False)
             yield verdict
             yield Reply(turn_id, reply, (), verdict)
+        except Stopped:
+            yield Reply(turn_id, reply, (), None, stopped=True)
         except (CandorError, MemoryError) as error:
             yield TurnFailed.of(turn_id, error)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from core_model import corpora
-from core_model.core import Core, Distribution, Interruptible, entropy_of
+from core_model.core import Core, Distribution, Wrapped, entropy_of
 from core_model.corpora.names import Names
 from core_model.errors import EngineError
 from core_model.measures.result import Floats, Options
@@ -594,17 +594,13 @@ def refuses(reply: str) -> float:
     return float(bool(REFUSES.search(begin)) and not AGREED.search(reply))
 
 
-class OutOfOrder(Interruptible):
+class OutOfOrder(Wrapped):
     """A core whose corpora can't be reached; it still judges safety."""
 
-    def __init__(self, core: Core) -> None:
-        super().__init__(core, _fail)
+    def _asked(self) -> None:
+        raise EngineError("The data are out of reach.")
 
     def distribution_of(self, conditional: Conditional, top: int | None = None) -> Distribution:
         if conditional.corpus == "safety":
             return self._core.distribution_of(conditional, top)
         return super().distribution_of(conditional, top)
-
-
-def _fail() -> None:
-    raise EngineError("The data are out of reach.")
