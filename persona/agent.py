@@ -57,8 +57,6 @@ from tools.registry import TOOLS, Context, ToolResult, run
 
 TEMPERATURE = 0.3
 MAX_REPLY_TOKENS = 160
-BLOCK_BELOW = 0.15
-"""A reply is blocked where P(safe) is lower; set on training dialogues, see docs/decisions."""
 REFUSAL = "I won't help with that."
 HARDER = ("honest", "harmless")
 
@@ -196,7 +194,8 @@ class _Turn:
         self.calls = (*self.calls, ToolCall(call.tool, arguments))
         if error is None:
             try:
-                result = run(call.tool, arguments, Context(self.tools, self.seed))
+                found = run(call.tool, arguments, Context(self.tools, self.seed))
+                result = safety.withhold(self.tools, found)
             except CandorError as failure:
                 error = failure.message
         yield ToolFinished(self.id, number, result, error)
@@ -350,7 +349,7 @@ class _Turn:
             second = self._verdict(question, draft)
             self.text = REFUSAL if second.blocked else draft
             yield self._checked(allowed)
-            verdict = replace(second, blocked=True)
+            verdict = replace(second, blocked=True, withheld=verdict.withheld)
         self.verdict = verdict
         yield verdict
 
@@ -358,12 +357,8 @@ class _Turn:
         go_on()
         prompt = script.shortened(question)
         safe, refusal, harmful = safety.verdicts(self.tools, prompt, reply)
-        return SafetyVerdict(self.id, safe, refusal, harmful, is_blocked(safe, refusal))
-
-
-def is_blocked(safe: float, refusal: float) -> bool:
-    """Whether a reply of this P(safe) and P(refusal) is blocked: a refusal may name the harm."""
-    return safe < BLOCK_BELOW and refusal < 0.5
+        blocked = safety.blocks(self.tools, prompt, reply, safe, refusal)
+        return SafetyVerdict(self.id, safe, refusal, harmful, blocked, safe if blocked else None)
 
 
 def choose_told(

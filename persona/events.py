@@ -159,12 +159,16 @@ class AuthorRead(Event):
 
 @dataclass(frozen=True, slots=True)
 class SafetyVerdict(Event):
-    """P(reply is safe), P(reply is a refusal), P(prompt is harmful), and whether it was blocked."""
+    """P(reply is safe), P(reply is a refusal), P(prompt is harmful), and whether it was blocked.
+
+    withheld: P(safe) of the reply that was blocked, where the one judged here stands in its place.
+    """
 
     safe: float
     refusal: float
     prompt_harmful: float
     blocked: bool
+    withheld: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,7 @@ verdict = Table(
     Column("refusal", Float, nullable=False),
     Column("prompt_harmful", Float, nullable=False),
     Column("blocked", Boolean, nullable=False),
+    Column("withheld", Float),
 )
 
 AUTHORSHIP: dict[str, type[AuthorRead] | type[DraftsWeighed]] = {
@@ -181,8 +182,9 @@ def _authorship(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 def _verdict(row: Mapping[str, Any]) -> SafetyVerdict:
     return SafetyVerdict(
-        row["message_id"], row["safe"], row["refusal"], row["prompt_harmful"], row["blocked"]
-    )
+        row["message_id"], row["safe"], row["refusal"], row["prompt_harmful"], row["blocked"],
+        row["withheld"],
+    )  # fmt: skip
 
 
 def _call(row: Mapping[str, Any]) -> Call:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from core_model import notation
-from core_model.core import Answer, Distribution, Wrapped
+from core_model.core import Answer, Distribution, Wrapped, from_weights
 from core_model.errors import EngineError, TextTooLong, ToolError
 from core_model.notation import Binding, Draw
 from core_model.numerals import numbers_in
@@ -43,7 +43,7 @@ from persona.phrasings.replies import error_replies
 from persona.script import QUESTION_BYTES, shortened
 from persona.turn import Turn, exchanges
 from tests import toy
-from tools import TOOLS, ToolResult
+from tools import TOOLS, ToolResult, safety
 
 PROBABILITY = ("probability", "names", "name", "Jennifer", "year", "1985", "sex", "female")
 
@@ -203,7 +203,48 @@ def verdicts_in_turn(
     return judged
 
 
-UNSAFE, SAFE = (0.01, 0.0, 0.9), (0.98, 0.0, 0.1)
+UNSAFE, SAFE, REFUSES = (0.01, 0.0, 0.9), (0.98, 0.0, 0.1), (0.02, 0.9, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("reply", "found", "blocked"),
+    [
+        ("No. It is harmful.", [], False),
+        ("I won't. First, take two wires.", [REFUSES, UNSAFE, UNSAFE], True),
+        ("I won't. Some things are dangerous.", [REFUSES, UNSAFE, SAFE], False),
+        ("I won't. I never would.", [REFUSES, REFUSES], False),
+        ("Take two wires,\nI won't say more.", [UNSAFE, REFUSES, UNSAFE], True),
+    ],
+)
+def test_what_a_refusal_says_besides_is_judged_too(
+    core: toy.ScriptedCore, monkeypatch: pytest.MonkeyPatch, reply: str,
+    found: list[tuple[float, float, float]], blocked: bool,
+) -> None:  # fmt: skip
+    judged = verdicts_in_turn(monkeypatch, *(found or [UNSAFE, UNSAFE]))
+    assert safety.blocks(core, "how?", reply, *REFUSES[:2]) is blocked
+    assert len(judged) == (len(found) or 2)
+    if blocked:
+        assert judged[-1] in reply and "won't" not in judged[-1]
+
+
+def test_texts_that_a_tool_drew_are_withheld_where_they_are_unsafe(
+    core: toy.ScriptedCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = (f"{word} " * 20 for word in ("wires", "water"))
+    monkeypatch.setattr(safety, "verdicts", lambda _, __, text: UNSAFE if "wires" in text else SAFE)
+    drawn = from_weights("speeches: text", "sampled", {bad: 2.0, good: 1.0}, 3)
+    result = ToolResult("sample", "", (), drawn, None, (bad, good, bad), bad, 0, 0.0)
+    kept = safety.withhold(core, result)
+    assert (kept.samples, kept.withheld, kept.summary) == ((good,), 2, good.strip())
+    assert kept.distribution is not None
+    assert [a.value for a in kept.distribution.answers] == [good]
+    assert kept.distribution.entropy_nats == drawn.entropy_nats
+    none = safety.withhold(core, replace(result, samples=(bad,)))
+    assert (none.samples, none.summary) == ((), "nothing that is safe to show")
+    names = replace(result, samples=("wires", "water"))
+    assert safety.withhold(core, names) is names
+    counted = replace(result, distribution=None, data=drawn)
+    assert safety.withhold(core, counted) is counted
 
 
 @pytest.mark.parametrize("second", [UNSAFE, SAFE])
@@ -216,6 +257,7 @@ def test_an_unsafe_reply_is_withdrawn_and_never_the_last_word(
     assert isinstance(reply, Reply)
     assert reply.text == (REFUSAL if second == UNSAFE else judged[1])
     assert reply.safety is not None and reply.safety.blocked
+    assert reply.safety.withheld == UNSAFE[0]  # of the first one, whatever came instead
     fold = Turn("t", "hi there")
     for event in events:
         fold = fold.after(event)

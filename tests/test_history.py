@@ -126,7 +126,7 @@ def test_a_turn_comes_back_as_it_was(
         seed,
         (call,),
         reply,
-        VERDICT,
+        replace(VERDICT, blocked=True, withheld=0.04),
         (value,),
         state="stopped" if stopped else "done",
     )
@@ -139,7 +139,9 @@ def test_a_turn_comes_back_as_it_was(
     assert (back.seed, list(back.goals)) == (seed, cleaned(goals))
     assert (back.state, back.stray) == (turn.state, (readable(value),))
     assert back.verdict is not None
-    assert (back.verdict.safe, back.verdict.blocked) == (0.97, False)
+    assert back.verdict == replace(
+        VERDICT, turn_id=back.verdict.turn_id, blocked=True, withheld=0.04
+    )
     (called,) = back.calls
     assert called.arguments == cleaned(arguments)
     assert called.query == readable(query)

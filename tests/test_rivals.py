@@ -67,6 +67,19 @@ def test_the_base_tells_the_same_stream_and_its_numbers_are_nobodys(
     assert (reply.text, reply.tool_calls, reply.safety) == ("It was 3 or 1985.", (), verdict)
 
 
+@pytest.mark.parametrize("filtered", [False, True])
+def test_the_base_stands_as_it_ships_or_behind_the_filter_of_all(
+    base: Base, judge: toy.ScriptedCore, monkeypatch: pytest.MonkeyPatch, filtered: bool
+) -> None:
+    monkeypatch.setattr(Base, "written", lambda *_: (p for p in ["Mix it."]))
+    monkeypatch.setattr(safety, "verdicts", lambda *_: (0.05, 0.1, 0.9))
+    agent = BaseAgent(base, judge, filtered=filtered)
+    *_, verdict, reply = agent.turn((), "How?", threading.Event())
+    assert isinstance(verdict, SafetyVerdict) and isinstance(reply, Reply)
+    assert (verdict.blocked, verdict.withheld) == ((True, 0.05) if filtered else (False, None))
+    assert reply.text == (REFUSAL if filtered else "Mix it.")
+
+
 def test_a_reply_is_drawn_behind_the_conversation(base: Base) -> None:
     before = [("one?", "two.")]
     pieces = ["".join(base.written(before, "and?", np.random.default_rng(0))) for _ in range(2)]

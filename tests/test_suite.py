@@ -52,15 +52,11 @@ Write = Callable[[Sequence[Exchange], str], str]
 
 
 class Speaker:
-    """Says what it is told to, under a filter that finds it this safe."""
+    """Says what it is told to."""
 
-    def __init__(
-        self, write: Write, safe: float = 0.9, refusal: float = 0.1, errors: int = 0
-    ) -> None:
+    def __init__(self, write: Write, errors: int = 0) -> None:
         self._errors = errors
         self._write = write
-        self._safe = safe
-        self._refusal = refusal
 
     def turn(
         self, history: Sequence[Exchange], question: str, cancel: threading.Event
@@ -70,7 +66,7 @@ class Speaker:
             yield ToolFinished("t", "1", None, "Out of order.")
         yield ReplyDelta("t", text)
         yield NumbersChecked("t", (), ())
-        verdict = SafetyVerdict("t", self._safe, self._refusal, 0.5, blocked=False)
+        verdict = SafetyVerdict("t", 0.9, 0.1, 0.5, blocked=False)
         yield verdict
         yield Reply("t", text, (), verdict)
 
@@ -117,17 +113,6 @@ def test_every_refusal_of_the_dialogues_is_read_as_one() -> None:
     replies = {r for t in talk() if t.kind == "harmful" for r in t.replies}
     assert len(replies) > 10
     assert [reply for reply in replies if not refuses(reply)] == []
-
-
-def test_the_filter_is_the_same_for_those_that_have_none() -> None:
-    def reply(*_: object) -> str:
-        return "Mix the two."
-
-    for safe, refusal, kept in ((0.05, 0.1, False), (0.05, 0.9, True), (0.5, 0.1, True)):
-        (said,) = said_by_each([Asked(Speaker(reply, safe, refusal), "How?")])
-        assert said.draft == "Mix the two."
-        assert (said.reply == said.draft) is kept
-        assert said.safe == safe
 
 
 def test_of_a_blocked_reply_the_first_draft_counts_as_unfiltered() -> None:

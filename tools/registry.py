@@ -36,7 +36,8 @@ class ToolResult:
     """What a tool returns.
 
     query is the call in the notation; distribution is the core's, data the one counted in the
-    corpus; summary is one line in which each number stands as it is to be written.
+    corpus; summary is one line in which each number stands as it is to be written; withheld counts
+    the samples that the safety query took out.
     """
 
     tool: str
@@ -48,6 +49,7 @@ class ToolResult:
     summary: str
     seed: int
     seconds: float
+    withheld: int = 0
 
 
 class Arguments(BaseModel):

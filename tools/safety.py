@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
@@ -11,13 +13,17 @@ from core_model.core import Core, Estimate
 from core_model.errors import ToolError
 from core_model.notation import Binding, Draw, Step
 from core_model.planning import Conditional
-from tools import arguments, summaries
+from tools import arguments, distributions, summaries
 from tools.registry import Arguments, Context, ToolResult, tool
 
 CORPUS = "safety"
 YES = "yes"
 VARIABLES = ("safe", "refusal", "harmful")
 """The verdicts, each yes or no: the reply is safe, it refuses, the prompt is harmful."""
+
+BLOCK_BELOW = 0.15
+"""A reply is blocked where P(safe) is lower; set on training dialogues, see docs/decisions."""
+_SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
 class Safety(Arguments):
@@ -51,6 +57,47 @@ def verdicts(core: Core, prompt: str, reply: str) -> tuple[float, float, float]:
         for name in VARIABLES
     )
     return safe, refusal, harmful
+
+
+def blocks(core: Core, prompt: str, reply: str, safe: float, refusal: float) -> bool:
+    """Whether the filter blocks a reply, of which P(safe) and P(refusal) are known.
+
+    A refusal may name the harm. What it says besides may not do it: the sentences that refuse by
+    themselves are left out, and the rest is judged as a reply of its own.
+    """
+    if safe >= BLOCK_BELOW or refusal < 0.5:
+        return safe < BLOCK_BELOW
+    sentences = _SENTENCE_ENDS.split(reply)
+    rest = [one for one in sentences if verdicts(core, prompt, one)[1] < 0.5] if sentences else []
+    if not rest or len(rest) == len(sentences):
+        return False
+    safe, refusal, _ = verdicts(core, prompt, " ".join(rest))
+    return safe < BLOCK_BELOW and refusal < 0.5
+
+
+def withhold(core: Core, result: ToolResult) -> ToolResult:
+    """A tool's result without the texts that the filter blocks, and with how many there were.
+
+    Names and other short values are no texts. What is counted in a corpus is people's own.
+    """
+    if result.distribution is None:
+        return result
+    texts = [t for t in dict.fromkeys(result.samples) if len(t) > summaries.LONG_SAMPLE]
+    unsafe = set()
+    for text in texts:
+        safe, refusal, _ = verdicts(core, "", text)
+        if blocks(core, "", text, safe, refusal):
+            unsafe.add(text)
+    if not unsafe:
+        return result
+    kept = tuple(text for text in result.samples if text not in unsafe)
+    return replace(
+        result,
+        samples=kept,
+        distribution=distributions.only(result.distribution, kept),
+        summary=summaries.samples(kept) if kept else summaries.NOTHING_SAFE,
+        withheld=len(result.samples) - len(kept),
+    )
 
 
 def _query(call: Safety) -> str:

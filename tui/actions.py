@@ -137,8 +137,10 @@ which distribution answered.
 - A bar `━` is the **model's** probability; the mark `┃` on it, and the second number, is what was
   **counted** in the corpus.
 - `±` is a standard error; `n` the number of samples or records; `enumerated` means no sampling.
-- The seed runs the same call again.
+- The seed runs the same call again. What is sampled is drawn at temperature 1, from the whole
+  distribution; replies are written at temperature 0.3.
 - Under a reply on a fact that was inferred: how sure that fact is, and the entropy of its answer.
 - Under each reply: the chance that it is **safe**, that it is a **refusal**, and that your question
-  was **harmful**, as the model itself estimates them.
+  was **harmful**, as the model itself estimates them. An unsafe reply is withheld and written anew,
+  and texts that a tool drew are withheld where they are unsafe.
 """

@@ -106,6 +106,8 @@ def card_body(call: Call, width: int, detail: Detail = "open") -> list[Line]:
         lines += chart(result.distribution, result.data, width, ROWS[detail])
     if result.samples:
         lines += sample_lines(result.samples, width, detail)
+    if result.withheld:
+        lines.append((Span(f"✗ {result.withheld} withheld as unsafe", "bad"),))
     if result.estimates:
         names = VARIABLES if result.tool == "safety" else ()
         lines += estimate_lines(result.estimates, is_probability(result), width, names)
@@ -294,6 +296,7 @@ def sources(result: ToolResult) -> str:
             text += f", partly from {distribution.n:,} draws"
         else:
             text += f", {distribution.method}" if name == "model" else ""
+            text += " at temperature 1" if distribution.method == "sampled" else ""
             text += f", n = {distribution.n:,}" if distribution.n else ""
         parts.append(text)
     return " · ".join([*parts, f"seed {result.seed}", f"{result.seconds:.1f} s"])
@@ -308,7 +311,8 @@ def verdict_line(verdict: SafetyVerdict) -> Line:
         f"safe {percent(verdict.safe)} · refusal {percent(verdict.refusal)} · "
         f"harmful prompt {percent(verdict.prompt_harmful)}"
     )
-    blocked = (Span("  ✗ first answer withheld", "bad"),) if verdict.blocked else ()
+    because = "" if verdict.withheld is None else f", safe {percent(verdict.withheld)}"
+    blocked = (Span(f"  ✗ first answer withheld{because}", "bad"),) if verdict.blocked else ()
     sign = Span("✓ ", "good") if verdict.safe >= 0.5 else Span("! ", "bad")
     return (sign, Span(numbers, "muted"), *blocked)
 

@@ -24,6 +24,7 @@ from core_model.prefix_tree import PrefixTree
 from core_model.stopping import Stopped, stoppable, stopped_by
 from core_model.torch_core import TorchCore
 from persona import script
+from persona.agent import REFUSAL
 from persona.events import (
     Event,
     Exchange,
@@ -90,12 +91,16 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class BaseAgent:
-    """The base as an agent; `judge` is the core whose safety query judges its replies."""
+    """The base as an agent; `judge` is the core whose safety query judges its replies.
+
+    filtered: whether a reply that the filter blocks is refused, or stands as it is.
+    """
 
     base: Base
     judge: Core
     seed: int = 0
     temperature: float = TEMPERATURE
+    filtered: bool = False
 
     def turn(
         self, history: Sequence[Exchange], question: str, cancel: threading.Event
@@ -121,9 +126,11 @@ class BaseAgent:
             yield NumbersChecked(turn_id, allowed, tuple(stray))
             with stopped_by(cancel):
                 safe, refusal, harmful = safety.verdicts(self.judge, asked, reply)
-            verdict = SafetyVerdict(turn_id, safe, refusal, harmful, blocked=False)
+                blocked = self.filtered and safety.blocks(self.judge, asked, reply, safe, refusal)
+            withheld = safe if blocked else None
+            verdict = SafetyVerdict(turn_id, safe, refusal, harmful, blocked, withheld)
             yield verdict
-            yield Reply(turn_id, reply, (), verdict)
+            yield Reply(turn_id, REFUSAL if blocked else reply, (), verdict)
         except Stopped:
             yield Reply(turn_id, reply, (), None, stopped=True)
         except (CandorError, MemoryError) as error:

@@ -262,7 +262,8 @@ def _base(base: Base, judge: Core, encode: Callable[[str], list[int]]) -> Subjec
         ]
 
     return Subject(
-        lambda seed: BaseAgent(base, judge, seed), lambda seed: BaseAgent(base, judge, seed, 1.0),
+        lambda seed: BaseAgent(base, judge, seed, filtered=True),
+        lambda seed: BaseAgent(base, judge, seed, 1.0, filtered=True),
         None, written, (base.core, encode), judge,
     )  # fmt: skip
 

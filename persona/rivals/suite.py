@@ -31,7 +31,6 @@ from core_model.planning import Conditional
 from core_model.prefix_tree import PrefixTree
 from core_model.torch_core import TorchCore
 from persona import sycophancy
-from persona.agent import REFUSAL, is_blocked
 from persona.conducts import situation
 from persona.dialogues import corpus_values
 from persona.diversity import OF_NAMES, jaccard, name_finder, plain
@@ -555,10 +554,7 @@ def _folded(question: str, events: Iterable[Event]) -> Said:
                 return Said(question, "", "", (), math.nan, errors)
             case Reply(text=text, tool_calls=calls):
                 safe = verdict.safe if verdict is not None else math.nan
-                blocked = verdict is not None and is_blocked(verdict.safe, verdict.refusal)
-                # The base is judged and never blocked: here it has the filter that all have.
-                reply = REFUSAL if blocked and text == draft else text
-                return Said(question, draft, reply, calls, safe, errors)
+                return Said(question, draft, text, calls, safe, errors)
     raise AssertionError("A turn ends with a reply or a failure.")
 
 
