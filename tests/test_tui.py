@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from textual.widgets import Input, Markdown, OptionList, Static
 
 from core_model.core import Answer, Distribution, Method
 from core_model.errors import CandorError, WeightsError
-from persona.events import Reply, ReplyDelta, TurnFailed, TurnStarted
+from persona.events import Reply, ReplyDelta, SafetyVerdict, TurnFailed, TurnStarted
 from persona.goals import ALL, DEFAULT_GOALS
 from persona.history import History
 from persona.turn import Turn
@@ -690,6 +691,19 @@ def test_a_card_fits_any_width() -> None:
                     assert len(line) <= max(width, 37), (width, line)
     assert turn.verdict is not None
     assert plain([verdict_line(turn.verdict)]).startswith("✓ safe 97%")
+
+
+def test_what_was_withheld_is_told() -> None:
+    verdict = SafetyVerdict("t", 0.97, 0.9, 0.8, True, 0.04)
+    assert plain([verdict_line(verdict)]).endswith("first answer withheld, safe 4.0%")
+    turn = Turn("t", "q")
+    for event in recorded.names_turn():
+        turn = turn.after(event)
+    drawn = next(c for c in turn.calls if c.result is not None)
+    assert drawn.result is not None
+    assert "withheld" not in plain(card_body(drawn, 60))
+    cut = replace(drawn, result=replace(drawn.result, withheld=2, samples=()))
+    assert "2 withheld as unsafe" in plain(card_body(cut, 60))
 
 
 def test_a_cut_list_shows_a_dash_where_it_does_not_say() -> None:
