@@ -21,7 +21,7 @@ from core_model.corpora.base import Record, Split
 from core_model.errors import CandorError, StorageError, UnknownName
 from core_model.measures import classical, figures, report, result, timing
 from core_model.measures.attribution import attribution, medians, surprise
-from core_model.measures.conditioning import conditioning
+from core_model.measures.conditioning import Unlabelled, conditioning
 from core_model.measures.inversion import inversion
 from core_model.measures.names import cells, names
 from core_model.measures.report import Measured, Report
@@ -314,6 +314,7 @@ def test_a_core_that_agrees_with_itself_has_no_gap(speeches: ToyCore) -> None:
     for name in ("inversion gap, speeches", "inversion gap, places", "prior gap", "wrong direction",
                  "order SD", "presence leak", "two routes"):  # fmt: skip
         assert rows[name].value == pytest.approx(0.0, abs=1e-5)
+    assert rows["two routes"].guard["KL to the data"] == pytest.approx(0.0, abs=1e-5)
     guard, row = rows["inversion gap, speeches"].guard, rows["read NLL, speeches"]
     assert guard["read NLL"] == row.value == pytest.approx(guard["reversed NLL"])
     assert row.value < row.baselines["knowing nothing"] == pytest.approx(math.log(5))
@@ -325,7 +326,34 @@ def test_a_core_that_contradicts_itself_has_gaps(speeches: ToyCore) -> None:
         rows = by_name(inversion(core, QUICK)) | by_name(conditioning(core, QUICK))
     assert rows["inversion gap, speeches"].value > 0.1
     assert rows["prior gap"].value > 0.1
+    bias = rows["EM bias removed"]
+    assert bias.low is not None and bias.high is not None and bias.low <= bias.value <= bias.high
     assert rows["presence leak"].value > rows["presence leak"].guard["over all masks"] > 0.001
+
+
+def test_a_coherent_core_that_is_wrong_is_told_by_the_guard_of_two_routes(
+    speeches: ToyCore,
+) -> None:
+    names_, even = toy.names(), ToyCorpus(toy.names().schema, dict.fromkeys(toy.names().table, 1.0))
+    with corpora.register(names_):
+        row = by_name(conditioning(ToyCore(*speeches.corpora.values(), even), QUICK))["two routes"]
+    assert row.value == pytest.approx(0.0, abs=1e-9)
+    assert row.guard["KL to the data"] > 0.01
+    assert row.low is not None
+
+
+def test_what_em_removes_of_a_bias_by_hand() -> None:
+    """Of four labels of either value all are kept of the one, and one of the other."""
+    true = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    kept = np.array([True, True, True, True, True, False, False, False])
+    read, blind = np.eye(2)[true], np.full((8, 2), 0.5)
+    prior, every = np.array([0.5, 0.5]), np.arange(8)
+    found = [Unlabelled(true, kept, p, prior) for p in (read, blind)]
+    assert found[0].distances(every) == pytest.approx((0.3, 0.0, 0.0), abs=1e-6)
+    assert found[0].removed(every) == pytest.approx(1.0, abs=1e-6)
+    # 4 of 8 are known to be of the first value, and half of the three others are taken to be.
+    assert found[1].distances(every) == pytest.approx((0.3, 1.5 / 8, 1.5 / 8))
+    assert found[1].removed(np.arange(4)) == 1.0  # all are known
 
 
 class Forgetful(ToyCore):
