@@ -82,6 +82,13 @@ def test_a_core_that_knows_the_networks_meets_every_goal() -> None:
     assert rows["conditional KL, held-out"].guard["exact entropy"] > 0.05
     gibbs = rows["Gibbs TV"]
     assert gibbs.value < 3 * gibbs.guard["of exact draws"] + 0.05
+    assert gibbs.guard["ancestral"] == pytest.approx(0.0, abs=1e-9)
+    assert gibbs.low is not None and gibbs.high is not None
+    assert gibbs.low <= gibbs.value <= gibbs.high
+    routes = rows["Gibbs to ancestral TV"]
+    assert routes.value < 3 * routes.guard["of ancestral draws"] + 0.05
+    assert routes.guard["KL to exact"] == pytest.approx(0.0, abs=1e-9)
+    assert rows["network order SD"].guard["KL to exact"] == pytest.approx(0.0, abs=1e-9)
 
 
 class Ignorant(ExactCore):
@@ -96,5 +103,11 @@ def test_a_core_that_knows_nothing_of_the_networks_is_far_from_them() -> None:
     rows = by_name(networks(Ignorant(), QUICK))
     row = rows["conditional KL, held-out"]
     assert row.value > 5 * row.baselines["records"]
+    assert rows["network order SD"].value == pytest.approx(0.0, abs=1e-9)
+    assert rows["network order SD"].guard["KL to exact"] > 0.1
+    # It draws what is so, and scores all alike: its sampler and its scores are of two joints.
+    routes = rows["Gibbs to ancestral TV"]
+    assert routes.value > 0.2 > routes.guard["of ancestral draws"]
+    assert routes.guard["KL to exact"] > 0.1
     assert row.low is not None and row.high is not None
     assert row.low <= row.value <= row.high
