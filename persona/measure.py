@@ -65,7 +65,7 @@ def persona(core: Core, options: Options) -> list[MeasureRow]:
             name, "share", mean_of(np.array(values, float)), groups, options, floor=floor
         )
 
-    most = Goal("at least", 0.85)
+    most = Goal("at least", 0.92)
     rows = [
         row("persona: right tool", [o.right_tool for o in outcomes], most),
         row("persona: right tool and arguments", [o.right_call for o in outcomes], most),
