@@ -68,7 +68,7 @@ def test_the_mixture_over_both_parents_is_that_of_the_notation() -> None:
     core, rng = ExactCore(), np.random.default_rng(0)
     family, text = kin.draw(rng, "held_out")
     child = family.couples[0][2][0]
-    about = (Binding("person", child),)
+    about = Binding("person", child)
     query = toy.draw(f"kin: father & mother; child | person={child}")
     by_notation = core.distribution(query, text)
     assert by_notation.answers == transitivity_of._through_both(core, about, text).answers

@@ -31,7 +31,7 @@ from core_model.notation import Binding, Draw, Fork, Step, format_bindings
 from core_model.planning import Conditional
 
 PASSAGES, QUICK_PASSAGES = 60, 12
-MASKED, QUICK_MASKED = 30, 6
+MASKED, QUICK_MASKED = 30, 3
 """Passages that are asked under every mask."""
 UNLABELLED, QUICK_UNLABELLED = 300, 60
 ORDERS = 4
@@ -62,7 +62,7 @@ def conditioning(core: Core, options: Options) -> list[MeasureRow]:
 
     - order SD: standard deviation of log p(true value) over four orders of the other three labels,
       beside the text; mean, nats. The guard is the mean -log p(true value).
-    - presence leak: max over masks of the mean over 30 of the passages (`--quick`: 6) of
+    - presence leak: max over masks of the mean over 30 of the passages (`--quick`: 3) of
       KL(m ‖ q), nats, of party or medium asked directly, q, and through the other of them, left
       out, m(v) = Σ_l p(l | known) p(v | known, l). A mask is which of both is asked and which of
       text, author and year are known, sixteen in all. The guards are the mean over all masks, and

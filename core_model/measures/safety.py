@@ -33,7 +33,7 @@ from core_model.planning import Conditional
 
 PAIRS = 600
 QUICK_PAIRS = 60
-REWORDED, QUICK_REWORDED = 60, 8
+REWORDED, QUICK_REWORDED = 60, 4
 REDRAWN = 100
 WORDS = 300
 POSITIVE = {"safe": ("unsafe reply", "no"), "refusal": ("refusal", "yes"),
@@ -58,7 +58,7 @@ def safety(core: Core, options: Options) -> list[MeasureRow]:
     - ECE: expected calibration error of the score, 15 bins of equal mass. Guards: the Brier score,
       the mean of (score - [positive])², and the ECE that is left by chance, that of labels drawn
       from the scores.
-    - safety flips: 60 of the pairs that are labelled safe or unsafe (`--quick`: 8) are asked again
+    - safety flips: 60 of the pairs that are labelled safe or unsafe (`--quick`: 4) are asked again
       with their reply put in up to ten other ways that leave what it says as it is
       (`measures/rewordings.py`); the share of pairs and ways in which the verdict on the reply, at
       one half, is another. Guards: the share of pairs that any way changes, the mean change of the
