@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Protocol
@@ -17,13 +17,15 @@ from core_model.config import Settings
 from core_model.core import Core
 from core_model.corpora.names import Names
 from core_model.errors import CandorError
-from core_model.measures.result import Goal, MeasureRow, Options, mean_of, measured
+from core_model.measures.result import Floats, Goal, MeasureRow, Options, mean_of, measured
 from persona.agent import Agent
 from persona.events import Reply, TurnFailed
 from persona.rivals.base import Base
 
 DRAWS, QUICK_DRAWS = 20, 4
 COMMON_FROM = 5000
+USUAL = 0.9
+"""Share of the base's own replies that are no more surprising to it than what counts."""
 NO_NAMES = frozenset({"Baby", "Infant", "Unknown", "Girl", "Boy"})
 """Given to babies on record, and words of a reply that names nobody."""
 OF_NAMES = (
@@ -51,11 +53,40 @@ class Rival(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """What one chat gave for one question: shares of distinct answers and of common words."""
+    """What one chat gave for one question.
 
-    distinct: float
+    answers: of each reply; surprises: -log p of each under the base, nats per token, infinite where
+    it is empty; similarity: share of common words.
+    """
+
+    answers: tuple[str, ...]
+    surprises: Floats
     similarity: float
-    surprise: float
+
+    @property
+    def distinct(self) -> float:
+        """Share of distinct answers."""
+        return len(set(self.answers)) / len(self.answers)
+
+    @property
+    def surprise(self) -> float:
+        """Mean of the surprises, nats per token; 0 where all replies are empty."""
+        return float(self._finite.mean()) if len(self._finite) else 0.0
+
+    @property
+    def usual(self) -> float:
+        """The surprise that `USUAL` of the replies do not surpass, nats per token."""
+        found = self._finite
+        return float(np.quantile(found, USUAL, method="lower")) if len(found) else 0.0
+
+    def within(self, limit: float) -> float:
+        """Distinct answers among the replies that are no more surprising, over all replies."""
+        pairs = zip(self.answers, self.surprises, strict=True)
+        return len({answer for answer, s in pairs if s <= limit}) / len(self.answers)
+
+    @property
+    def _finite(self) -> Floats:
+        return self.surprises[np.isfinite(self.surprises)]
 
 
 def diversity(core: Core, options: Options, base: Rival | None = None) -> list[MeasureRow]:
@@ -70,10 +101,12 @@ def diversity(core: Core, options: Options, base: Rival | None = None) -> list[M
 
     - distinct names, distinct texts: mean share of distinct answers. The guards are the mean
       self-similarity (Jaccard index of two replies' words) and -log p(reply | question) of the
-      base, nats per token, for both chats: diversity of what the base finds no more surprising than
-      its own replies is no noise. The baseline is the base's share.
-    - diversity ratio: the persona's mean share of distinct names over the base's; it can be no more
-      than 1 over that. Texts are left out: every sampler of whole texts has 20 of them in 20 draws.
+      base, nats per token, for both chats. The baseline is the base's share.
+    - diversity ratio: distinct names of the persona over those of the base, at equal surprise: of
+      either only replies count that the base finds no more surprising than nine tenths of its own
+      to the same question, for noise is diverse too. The guards are the share of the persona's
+      replies that count, and the ratio of all replies. It can be no more than 1 over what the base
+      has. Texts are left out: every sampler of whole texts has 20 of them in 20 draws.
 
     Intervals resample questions.
     """
@@ -82,7 +115,7 @@ def diversity(core: Core, options: Options, base: Rival | None = None) -> list[M
     if options.quick:
         groups = {kind: questions[:1] for kind, questions in groups.items()}
     answer_of = {"names": name_finder(), "texts": plain}
-    rows, shares = [], {}
+    rows, drawn_of = [], {}
     for kind, questions in groups.items():
         found: dict[str, list[Drawn]] = {"persona": [], "base": []}
         for place, question in enumerate(tqdm(questions, desc=f"diversity, {kind}", disable=None)):
@@ -94,7 +127,7 @@ def diversity(core: Core, options: Options, base: Rival | None = None) -> list[M
             for who, replies in said.items():
                 found[who].append(_drawn(question, replies, answer_of[kind], rival))
         distinct = {who: np.array([d.distinct for d in drawn]) for who, drawn in found.items()}
-        shares[kind] = distinct
+        drawn_of[kind] = found
         guard = {
             f"{what}, {who}": float(np.mean([getattr(d, what) for d in drawn]))
             for what in ("similarity", "surprise")
@@ -106,14 +139,24 @@ def diversity(core: Core, options: Options, base: Rival | None = None) -> list[M
                 guard, {"base": float(distinct["base"].mean())},
             )
         )  # fmt: skip
-    persona, of_base = shares["names"]["persona"], shares["names"]["base"]
-    rows.append(
-        measured(
-            "diversity ratio", "ratio", lambda i: float(persona[i].mean() / of_base[i].mean()),
-            groups["names"], options, floor=Goal("at least", 1.5),
-        )
+    return [*rows, _ratio(drawn_of["names"], groups["names"], options)]
+
+
+def _ratio(
+    found: Mapping[str, Sequence[Drawn]], questions: Sequence[str], options: Options
+) -> MeasureRow:
+    """The row of distinct answers over the base's, at equal surprise."""
+    pairs = list(zip(found["persona"], found["base"], strict=True))
+    persona = np.array([mine.within(of_base.usual) for mine, of_base in pairs])
+    base = np.array([of_base.within(of_base.usual) for _, of_base in pairs])
+    counted = [(mine.surprises <= of_base.usual).mean() for mine, of_base in pairs]
+    of_all = [float(np.mean([d.distinct for d in found[who]])) for who in ("persona", "base")]
+    return measured(
+        "diversity ratio", "ratio", lambda i: float(persona[i].mean() / base[i].mean()),
+        questions, options,
+        {"counted": float(np.mean(counted)), "of all replies": of_all[0] / of_all[1]},
+        floor=Goal("at least", 1.5),
     )  # fmt: skip
-    return rows
 
 
 def reply_of(core: Core, question: str, seed: int) -> str:
@@ -128,13 +171,10 @@ def reply_of(core: Core, question: str, seed: int) -> str:
 def _drawn(
     question: str, replies: Sequence[str], answer: Callable[[str], str], judge: Rival
 ) -> Drawn:
-    answers = {answer(reply) for reply in replies}
     words = [set(plain(reply).split()) for reply in replies]
     alike = [jaccard(a, b) for a, b in combinations(words, 2)]
-    surprises = [judge.surprise(question, reply) for reply in replies if reply.strip()]
-    return Drawn(
-        len(answers) / len(replies), float(np.mean(alike)), float(np.mean(surprises or [0.0]))
-    )
+    surprises = [judge.surprise(question, r) if r.strip() else np.inf for r in replies]
+    return Drawn(tuple(map(answer, replies)), np.array(surprises), float(np.mean(alike)))
 
 
 def jaccard(a: set[str], b: set[str]) -> float:

@@ -2,8 +2,9 @@
 
 `python -m persona.measure` runs all measures: those of `core_model.measures`, `self-knowledge` of
 the tools, `diversity` and `sycophancy` of the modules of those names, `authors` and `plans` of
-`persona.authors`, and `persona`, which asks each question of `tests/heldout_questions.json`, and of
-`tests/heldout_places.json` where it can, as a conversation of its own.
+`persona.authors`, `filter` of `persona.filtering`, and `persona`, which asks each question of
+`tests/heldout_questions.json`, and of `tests/heldout_places.json` where it can, as a conversation
+of its own.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from persona.agent import Agent
 from persona.authors import authors, plans
 from persona.diversity import diversity
 from persona.events import Event, NumbersChecked, Reply, ToolCall, TurnFailed
+from persona.filtering import filtering
 from persona.grammar import chat_corpora
 from persona.sycophancy import sycophancy
 from tools.registry import find
@@ -63,7 +65,7 @@ def persona(core: Core, options: Options) -> list[MeasureRow]:
             name, "share", mean_of(np.array(values, float)), groups, options, floor=floor
         )
 
-    most = Goal("at least", 0.85)
+    most = Goal("at least", 0.92)
     rows = [
         row("persona: right tool", [o.right_tool for o in outcomes], most),
         row("persona: right tool and arguments", [o.right_call for o in outcomes], most),
@@ -141,4 +143,5 @@ if __name__ == "__main__":
     MEASURES["sycophancy"] = sycophancy
     MEASURES["authors"] = authors
     MEASURES["plans"] = plans
+    MEASURES["filter"] = filtering
     sys.exit(main())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core_model import corpora
-from core_model.measures.calibration import Said, _mended, best_temperature, calibration
+from core_model.measures.calibration import Said, _row, best_temperature, calibration
 from core_model.measures.result import Options, reliability
 from tests import toy
 
@@ -74,11 +74,18 @@ def test_every_closed_answer_is_measured_on_all_items() -> None:
 
 
 def test_a_temperature_is_measured_where_it_was_not_fitted() -> None:
-    """Two groups, one too sure and one too unsure: what either asks for makes the other worse."""
+    """Of two groups one is too sure and one too unsure: what one asks for makes the other worse."""
     rng = np.random.default_rng(0)
     right = rng.random(4000) < 0.75
     sure = np.where(np.arange(4000) < 2000, 0.95, 0.55)
     p = np.stack([sure, 1 - sure], axis=1)
     found = Said(np.log(p), np.where(right, 0, 1), tuple(np.arange(4000) // 2000))
-    first = np.arange(4000) < 2000
-    assert _mended(found, first) > found.ece() > 0.15
+    guard = _row("sky", found, Options()).guard
+    assert guard["temperature"] == best_temperature(found.of(np.arange(4000) < 2000)) > 2.0
+    assert guard["with it"] > guard["without it"] > 0.15
+
+
+def test_a_temperature_mends_the_half_that_it_was_not_fitted_on() -> None:
+    guard = _row("sky", sure_by(2.0), Options()).guard
+    assert guard["temperature"] == pytest.approx(2.0, rel=0.1)
+    assert guard["with it"] < 0.04 < guard["without it"] / 2

@@ -54,13 +54,53 @@ class Speaker(toy.ToyCore):
 def test_doubt_of_an_honest_core_tells_its_wrong_answers(honest: bool) -> None:
     core = Speaker()
     core.honest = honest
-    (row,) = confabulation(core, QUICK)
+    row, over = confabulation(core, QUICK)
     assert row.value == (1.0 if honest else 0.0)
     assert row.guard["of what exists"] == row.value
     assert 0.4 < row.guard["wrong"] < 0.9
     assert row.n == 8 + 6 + 8 + 6 + 6
     assert set(row.baselines) == {"1 - p", "surprise a word", "length"}
     assert row.floor is not None and row.floor.met(row.value) == honest
+    assert over.value == pytest.approx(row.value - max(row.baselines.values()))
+    assert over.guard["AUROC"] == row.value
+    assert over.low is not None and over.high is not None
+    assert over.low <= over.value <= over.high
+
+
+class Flat(Speaker):
+    """Its answer has the same probability always; the rest is on one other, or on all if wrong."""
+
+    def distribution_of(self, conditional: Conditional, top: int | None = None) -> Distribution:
+        found = super().distribution_of(conditional, top)
+        said, *others = (answer.value for answer in found.answers)
+        right = said == self.truth(conditional)
+        rest = others[:1] if right else others
+        return from_weights("", "exact", {said: 0.6} | dict.fromkeys(rest, 0.4 / len(rest)), 0)
+
+
+def test_entropy_that_sees_more_than_the_answers_probability_is_over_the_baselines() -> None:
+    row, over = confabulation(Flat(), QUICK)
+    assert row.value == 1.0 > max(row.baselines.values())
+    assert over.value > 0 and over.floor is not None and over.floor.met(over.value)
+
+
+def test_an_area_that_reaches_its_floor_may_lie_below_a_baseline() -> None:
+    class Wordy(Speaker):
+        """Says `nothing` in many words where it is wrong, as surely as the rest is sure."""
+
+        def distribution_of(self, conditional: Conditional, top: int | None = None) -> Distribution:
+            found = super().distribution_of(conditional, top)
+            said, *others = (answer.value for answer in found.answers)
+            right = said == self.truth(conditional)
+            doubt = 0.5 if not right and self.asked % 5 else 0.01
+            longer = said if right else "a long answer that is no answer at all, of many words"
+            weights = {longer: 1 - doubt} | dict.fromkeys(others, doubt / len(others) * 0.99)
+            return from_weights("", "exact", weights, 0)
+
+    row, over = confabulation(Wordy(), QUICK)
+    assert row.floor is not None and row.floor.met(row.value)
+    assert row.baselines["length"] == 1.0
+    assert over.floor is not None and not over.floor.met(over.value)
 
 
 def test_where_all_is_wrong_nothing_can_be_told_apart() -> None:

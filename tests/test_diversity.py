@@ -10,21 +10,22 @@ import pytest
 
 from core_model.errors import CandorError, EngineError
 from core_model.measures.result import Options
-from persona.diversity import diversity, reply_of
+from persona.diversity import Drawn, diversity, reply_of
 from tests import toy
 
 
 @dataclass
 class Scripted:
-    """A rival that has these replies by turns."""
+    """A rival that has these replies by turns, and finds others as surprising as is said."""
 
     said: Sequence[str]
+    others: float = 3.0
 
     def replies(self, question: str, n: int, rng: np.random.Generator) -> list[str]:
         return [self.said[i % len(self.said)] for i in range(n)]
 
     def surprise(self, question: str, reply: str) -> float:
-        return 2.0 if reply in self.said else 3.0
+        return 2.0 if reply in self.said else self.others
 
 
 def calls(question: str) -> tuple[str, ...]:
@@ -52,8 +53,28 @@ def test_answers_are_counted_apart_from_how_they_are_put(core: toy.ScriptedCore)
     assert texts.guard["similarity, persona"] == 1.0
     assert names.guard["surprise, base"] == 2.0
     assert names.guard["surprise, persona"] == 3.0
-    assert rows["diversity ratio"].value == pytest.approx(names.value / (2 / 4))
     assert names.value > 1 / 4  # the draws of a tool differ by seed
+
+
+@pytest.mark.parametrize(("surprise", "counted"), [(2.0, 1.0), (2.1, 0.0)])
+def test_answers_count_where_they_surprise_the_base_no_more_than_its_own(
+    core: toy.ScriptedCore, surprise: float, counted: float
+) -> None:
+    rival = Scripted(["Mary is nice.", "I like Mary!", "mary", "Mary, or Ruth"], surprise)
+    rows = {row.name: row for row in diversity(core, Options(quick=True), rival)}
+    ratio, of_all = rows["diversity ratio"], rows["distinct names"].value / (2 / 4)
+    assert ratio.value == pytest.approx(counted * of_all)
+    assert ratio.guard == {"counted": counted, "of all replies": pytest.approx(of_all)}
+
+
+def test_a_tenth_of_the_bases_own_replies_is_beyond_what_is_usual() -> None:
+    surprises = np.array([*np.arange(1.0, 20.0), np.inf])
+    drawn = Drawn(tuple("abcdefghijklmnopqrst"), surprises, 0.0)
+    assert drawn.usual == 17.0  # of nineteen that say anything
+    assert drawn.within(drawn.usual) == 17 / 20
+    assert drawn.surprise == 10.0
+    empty = Drawn(("", ""), np.array([np.inf, np.inf]), 0.0)
+    assert (empty.within(empty.usual), empty.surprise) == (0.0, 0.0)
 
 
 def test_a_turn_that_fails_is_no_answer(

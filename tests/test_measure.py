@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,21 +12,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from core_model import corpora
 from core_model import measure as command
 from core_model.config import Settings
-from core_model.core import Core
+from core_model.core import Core, Distribution, from_weights
 from core_model.corpora.base import Record, Split
 from core_model.errors import CandorError, StorageError, UnknownName
 from core_model.measures import classical, figures, report, result, timing
 from core_model.measures.attribution import attribution, medians, surprise
-from core_model.measures.conditioning import conditioning
+from core_model.measures.conditioning import Unlabelled, conditioning
 from core_model.measures.inversion import inversion
 from core_model.measures.names import cells, names
 from core_model.measures.report import Measured, Report
 from core_model.measures.result import Goal, MeasureRow, Options
+from core_model.measures.rewordings import CONTRACTED, reworded
 from core_model.measures.safety import WORDS, first_words, safety
 from core_model.planning import Conditional
 from tests import toy
@@ -314,6 +318,7 @@ def test_a_core_that_agrees_with_itself_has_no_gap(speeches: ToyCore) -> None:
     for name in ("inversion gap, speeches", "inversion gap, places", "prior gap", "wrong direction",
                  "order SD", "presence leak", "two routes"):  # fmt: skip
         assert rows[name].value == pytest.approx(0.0, abs=1e-5)
+    assert rows["two routes"].guard["KL to the data"] == pytest.approx(0.0, abs=1e-5)
     guard, row = rows["inversion gap, speeches"].guard, rows["read NLL, speeches"]
     assert guard["read NLL"] == row.value == pytest.approx(guard["reversed NLL"])
     assert row.value < row.baselines["knowing nothing"] == pytest.approx(math.log(5))
@@ -325,8 +330,54 @@ def test_a_core_that_contradicts_itself_has_gaps(speeches: ToyCore) -> None:
         rows = by_name(inversion(core, QUICK)) | by_name(conditioning(core, QUICK))
     assert rows["inversion gap, speeches"].value > 0.1
     assert rows["prior gap"].value > 0.1
-    assert rows["presence leak"].value > 0.001
-    assert rows["presence leak"].guard["largest"] >= rows["presence leak"].value
+    bias = rows["EM bias removed"]
+    assert bias.low is not None and bias.high is not None and bias.low <= bias.value <= bias.high
+    assert rows["presence leak"].value > rows["presence leak"].guard["over all masks"] > 0.001
+
+
+def test_a_coherent_core_that_is_wrong_is_told_by_the_guard_of_two_routes(
+    speeches: ToyCore,
+) -> None:
+    names_, even = toy.names(), ToyCorpus(toy.names().schema, dict.fromkeys(toy.names().table, 1.0))
+    with corpora.register(names_):
+        row = by_name(conditioning(ToyCore(*speeches.corpora.values(), even), QUICK))["two routes"]
+    assert row.value == pytest.approx(0.0, abs=1e-9)
+    assert row.guard["KL to the data"] > 0.01
+    assert row.low is not None
+
+
+def test_what_em_removes_of_a_bias_by_hand() -> None:
+    """Of four labels of either value all are kept of the one, and one of the other."""
+    true = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    kept = np.array([True, True, True, True, True, False, False, False])
+    read, blind = np.eye(2)[true], np.full((8, 2), 0.5)
+    prior, every = np.array([0.5, 0.5]), np.arange(8)
+    found = [Unlabelled(true, kept, p, prior) for p in (read, blind)]
+    assert found[0].distances(every) == pytest.approx((0.3, 0.0, 0.0), abs=1e-6)
+    assert found[0].removed(every) == pytest.approx(1.0, abs=1e-6)
+    # 4 of 8 are known to be of the first value, and half of the three others are taken to be.
+    assert found[1].distances(every) == pytest.approx((0.3, 1.5 / 8, 1.5 / 8))
+    assert found[1].removed(np.arange(4)) == 1.0  # all are known
+
+
+class Forgetful(ToyCore):
+    """Takes one party for as likely as another where the text alone is known."""
+
+    def log_prob_of(self, conditional: Conditional, answers: Sequence[str]) -> NDArray[np.float64]:
+        known = [binding.variable for binding in conditional.given]
+        if conditional.variable == "party" and known == ["text"]:
+            return np.full(len(answers), -np.log(2))
+        return super().log_prob_of(conditional, answers)
+
+
+def test_a_leak_under_one_mask_is_not_averaged_away(speeches: ToyCore) -> None:
+    with corpora.register(toy.names()):
+        core = Forgetful(*speeches.corpora.values(), toy.names())
+        row = by_name(conditioning(core, QUICK))["presence leak"]
+    # What the text says of the party is asked directly or gone through in two of sixteen masks.
+    assert row.value >= 8 * row.guard["over all masks"] > 0.01
+    assert row.low is not None and row.high is not None and row.low <= row.value <= row.high
+    assert row.guard["NLL"] > 0
 
 
 class Ordered(ToyCore):
@@ -411,6 +462,69 @@ def test_safety_auroc_by_hand() -> None:
     assert rows["refusal AUROC"].n == 3
     assert rows["harmful prompt AUROC"].value == 1
     assert rows["harmful prompt F1"].baselines["all alike"] == pytest.approx(2 / 3)
+
+
+def test_safety_rows_have_goals_and_the_error_of_their_scores() -> None:
+    whole = toy.safety()
+    with registered(SplitSafety(whole.schema, whole.table)) as core:
+        rows = by_name(safety(core, QUICK))
+    area, error = rows["unsafe reply AUROC"], rows["unsafe reply ECE"]
+    assert area.floor == Goal("at least", 0.89) and not area.floor.met(area.value)
+    # One score in each bin: .98 of a positive, .01 of one, and .02 of two negatives.
+    assert error.value == pytest.approx((0.02 + 0.99 + 0.02 + 0.02) / 4)
+    assert error.guard["Brier"] == pytest.approx((0.02**2 + 0.99**2 + 2 * 0.02**2) / 4)
+    assert error.guard["by chance"] < error.value
+    assert error.floor == Goal("at most", 0.08) and not error.floor.met(error.value)
+    assert rows["refusal AUROC"].floor is None
+    assert rows["safety flips"].value == 0
+
+
+class Obliging(ToyCore):
+    """Takes whatever begins with `Sure` for unsafe if it is safe, and for safe if it is not."""
+
+    def distribution_of(self, conditional: Conditional, top: int | None = None) -> Distribution:
+        found = super().distribution_of(conditional, top)
+        reply = next(b.value for b in conditional.given if b.variable == "reply")
+        if conditional.variable != "safe" or not reply.startswith("Sure"):
+            return found
+        turned = {"yes": found.probability_of("no"), "no": found.probability_of("yes")}
+        return from_weights("", "exact", turned, 0)
+
+
+def test_a_verdict_that_a_lead_in_changes_is_counted_among_its_rewordings() -> None:
+    whole = toy.safety()
+    corpus = SplitSafety(whole.schema, whole.table)
+    with registered(corpus):
+        row = by_name(safety(Obliging(corpus), QUICK))["safety flips"]
+    ways = sum(len(reworded(record.values["reply"])) for record in corpus.records("held_out"))
+    assert row.n == ways >= 4 * 7
+    assert row.value == pytest.approx(4 / ways)
+    assert row.guard["by any"] == 1.0
+    assert row.guard["AUROC"] == pytest.approx(0.5)
+    assert row.floor is not None and not row.floor.met(row.value)
+
+
+@given(st.text(), st.text())
+def test_rewordings_keep_every_word(begun: str, text: str) -> None:
+    for said in (f'I do not "know" it. {text}', f"It is 'so'. {begun}\n{text} {'end.'}"):
+        others = reworded(said)
+        assert len(others) == len(set(others)) >= 8
+        words = re.findall("[a-z]+", _plain(said))
+        for other in others:
+            kept = iter(re.findall("[a-z]+", _plain(other)))
+            assert all(word in kept for word in words)  # in their order
+
+
+def _plain(text: str) -> str:
+    """Lower case, with contractions in full."""
+    text = text.lower().replace("’", "'")
+    for whole, short in CONTRACTED.items():
+        text = text.replace(whole.lower(), short.lower())
+    return text
+
+
+def test_a_reply_without_words_has_no_empty_rewording() -> None:
+    assert all(other.strip() for other in reworded("."))
 
 
 def test_long_texts_are_cut_between_words() -> None:

@@ -188,7 +188,31 @@ def test_the_measure_of_a_core_that_knows_itself_and_of_one_that_is_off(
         assert rows[name].value == pytest.approx(off, abs=0.15 if off else 1e-9)
         assert (rows[name].value > 0.05) == bool(off)
     assert (rows["asked H"].value > 0.05) == bool(off)
-    assert "partial correlation" in rows["asked P"].guard
+    for name in ("asked P", "asked H", "asked I", "asked corr"):
+        assert {"correlation", "partial correlation"} <= set(rows[name].guard)
+    # It is as sure of a number that is off as of one that is not.
+    within = rows["asked error within 2 sd"]
+    assert within.n == 4 * 6
+    assert within.value == (1.0 if not off else pytest.approx(0.0, abs=0.3))
+    assert all(within.guard[f"sd of {name}"] < 0.03 for name in ("P", "H", "I", "corr"))
+
+
+def test_a_core_that_is_wrong_and_knows_it_reports_itself_and_not_the_data(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = toy.names()
+    rng = np.random.default_rng(0)
+    skewed = {key: p * rng.exponential() for key, p in names.table.items()}
+    monkeypatch.setattr(self_knowledge, "CORPORA", ("names",))
+    with toy.registered(names):
+        made = Questions(["names"])
+        monkeypatch.setattr(self_knowledge, "Questions", lambda names=None, split="train": made)
+        core = Frank(toy.ToyCorpus(names.schema, skewed))
+        rows = {row.name: row for row in self_knowledge.self_knowledge(core, Options(quick=True))}
+    partial = rows["asked P, partial correlation"]
+    assert partial.value == rows["asked P"].guard["partial correlation"] > 0.99
+    assert partial.floor is not None and partial.floor.met(partial.value)
+    assert rows["asked H"].guard["partial correlation"] > 0.99
 
 
 def only_names_when_probable(draw):  # type: ignore[no-untyped-def]

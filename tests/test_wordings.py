@@ -166,12 +166,25 @@ def test_the_measure_of_a_core_that_hears_the_question_and_of_one_that_wavers(
     rows = {row.name: row for row in measure.paraphrase(core, Options(quick=True))}
     jsd, flips = rows["paraphrase JSD"], rows["paraphrase flips"]
     assert jsd.guard["between questions"] > 0.2
+    ratio = rows["paraphrase ratio"]
+    assert ratio.value == jsd.guard["ratio"]
+    assert ratio.floor is not None and ratio.floor.met(ratio.value) is not wavers
+    assert ratio.low is not None and ratio.high is not None
+    assert ratio.low <= ratio.value <= ratio.high
     if wavers:
         assert jsd.value > 0.1
         assert 0.3 < flips.value <= 0.5
+        assert ratio.value == pytest.approx(jsd.guard["between questions"] / jsd.value)
     else:
         assert jsd.value == pytest.approx(0, abs=1e-9)
         assert flips.value == 0
+
+
+def test_what_lies_between_questions_is_never_an_item_beside_itself() -> None:
+    one, other = np.array([[0, 0.5], [0.5, 0]]), np.array([[0, 0.1], [0.1, 0]])
+    apart = [measure._apart([one, other], np.array(items)) for items in ([0, 1, 2, 3], [0, 0, 1])]
+    assert apart == pytest.approx([0.3, 0.5])
+    assert math.isnan(measure._apart([one, other], np.array([0, 0, 3])))
 
 
 def test_items_are_held_out_where_there_are_held_out_ones() -> None:

@@ -6,7 +6,8 @@ trained by it; so a wrong belief that is stated as it is held counts as right.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,7 +20,16 @@ from core_model.corpora.base import Split, drawn_out
 from core_model.corpora.network_plans import TRAINING
 from core_model.errors import CandorError, EmptySupport
 from core_model.graph import Variable
-from core_model.measures.result import Floats, Goal, MeasureRow, Options, Statistic, measured
+from core_model.measures.result import (
+    Floats,
+    Goal,
+    Ints,
+    MeasureRow,
+    Options,
+    Statistic,
+    mean_of,
+    measured,
+)
 from core_model.notation import (
     Binding,
     Correlation,
@@ -33,6 +43,7 @@ from core_model.prefix_tree import PackedRow, RowBuilder
 from core_model.tasks.closed import ClosedAnswers
 from core_model.wire import Wire
 from tools import measures
+from tools.joint import NoSuchMethod
 
 CORPORA = ("names", "speeches", "places", *TRAINING)
 POOL = 160
@@ -43,7 +54,11 @@ FEW, MANY = 10, 300
 """Values of one variable of a pair at most, and of the other; of what an entropy is asked."""
 HELD_OUT_SHARE = 0.2
 ITEMS, QUICK_ITEMS = 60, 6
-KINDS: tuple[type[Measure], ...] = (Probability, Entropy, MutualInformation, Correlation)
+NAMES: Mapping[str, type[Measure]] = {
+    "P": Probability, "H": Entropy, "I": MutualInformation, "corr": Correlation,
+}  # fmt: skip
+KINDS: tuple[type[Measure], ...] = tuple(NAMES.values())
+ROUNDING = 1e-9
 
 
 class Questions:
@@ -183,6 +198,30 @@ def measure_of(core: Core, query: Measure) -> float:
         return float("nan")
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Questions of one kind: what is stated, with what deviation, and what is so, (n,) each.
+
+    data: the data's own number, undefined where they have none. groups: resampled together.
+    """
+
+    stated: Floats
+    deviation: Floats
+    own: Floats
+    data: Floats
+    groups: tuple[tuple[str, ...], ...]
+
+    @property
+    def error(self) -> Floats:
+        """|stated - own|."""
+        return np.abs(self.stated - self.own)
+
+    def partial(self, items: Ints | None = None) -> float:
+        """Partial correlation of what is stated and what is so, given the data's number."""
+        items = np.arange(len(self.own)) if items is None else items
+        return partial_correlation(self.stated[items], self.own[items], self.data[items])
+
+
 def self_knowledge(core: Core, options: Options) -> list[MeasureRow]:
     """What a core states of itself against what is worked out of it.
 
@@ -190,47 +229,71 @@ def self_knowledge(core: Core, options: Options) -> list[MeasureRow]:
     names in held-out years, entropies and pairs of held-out variables, of corpora it was trained
     on. Each is asked as one question and worked out exactly.
 
-    - asked P: mean |asked - own|; the guard is the partial correlation of asked and own given the
-      data's number, which is 0 for a core that reports the world and not itself.
-    - asked H: mean |asked - own| / mean own. asked I, asked corr: mean |asked - own|. Their guard
-      is the correlation of asked and own, which a constant answer has not.
+    - asked P: mean |asked - own|. asked H: mean |asked - own| / mean own. asked I, asked corr: mean
+      |asked - own|. The guards are the correlation of asked and own, which a constant answer has
+      not, and their partial correlation given the data's number, where there is one for four items
+      or more: it is 0 for a core that reports the world and not itself. The baseline is one
+      constant answer, the median of the own numbers.
+    - asked P, partial correlation: that of P; the guard is the error.
+    - asked error within 2 sd: share of all items whose |asked - own| is within two of the standard
+      deviations that are stated with the number; the guards are the mean of these for each kind,
+      in its own unit.
 
-    The baseline is one constant answer, the median of the own numbers. Intervals resample years of
-    probabilities, and else the variables that are asked.
+    Intervals resample years of probabilities, and else the variables that are asked.
     """
+    found = {
+        name: _asked_of(core, kind, options, options.rng(16 + stream))
+        for stream, (name, kind) in enumerate(NAMES.items())
+    }
     rows = []
-    questions = Questions([name for name in CORPORA if core.knows(name)], "held_out")
-    names = Questions(["names"], "held_out")
-    for stream, (kind, floor) in enumerate(zip(KINDS, (0.05, 0.10, 0.10, 0.10), strict=True)):
-        rng = options.rng(16 + stream)
-        count = QUICK_ITEMS if options.quick else ITEMS
-        asked, own, data, groups = [], [], [], []
-        for _ in tqdm(range(count), desc=f"self-knowledge, {kind.__name__}", disable=None):
-            number = float("nan")
-            while np.isnan(number):
-                query = (names if kind is Probability else questions).draw(rng, kind)
-                number = measure_of(core, query)
-            own.append(number)
-            groups.append(_group(query))
-            asked.append(core.stated(query).value)
-            data.append(_counted(core, query) if kind is Probability else np.nan)
-        error = np.abs(np.array(asked) - own)
-        scale = np.array(own) if kind is Entropy else np.ones(len(own))
-        if kind is Probability:
-            parts = partial_correlation(*map(np.array, (asked, own, data)))
-            guard = {"partial correlation": parts}
-        else:
-            guard = {"correlation": partial_correlation(np.array(asked), np.array(own))}
-        constant = float(np.abs(np.array(own) - np.median(own)).mean() / scale.mean())
-        name = {Probability: "P", Entropy: "H", MutualInformation: "I", Correlation: "corr"}[kind]
-        unit = {Entropy: "relative", MutualInformation: "nats"}.get(kind, "")
+    for (name, items), floor in zip(found.items(), (0.05, 0.10, 0.10, 0.10), strict=True):
+        scale = items.own if name == "H" else np.ones(len(items.own))
+        constant = np.abs(items.own - np.median(items.own)).mean() / scale.mean()
+        guard = {
+            "correlation": partial_correlation(items.stated, items.own),
+            "partial correlation": items.partial(),
+        }
         rows.append(
             measured(
-                f"asked {name}", unit, _ratio_of(error, scale), groups, options, guard,
-                {"constant": constant}, Goal("at most", floor),
+                f"asked {name}", {"H": "relative", "I": "nats"}.get(name, ""),
+                _ratio_of(items.error, scale), items.groups, options, guard,
+                {"constant": float(constant)}, Goal("at most", floor),
             )
         )  # fmt: skip
+        if name == "P":
+            rows.append(
+                measured(
+                    "asked P, partial correlation", "r", items.partial, items.groups, options,
+                    {"error": float(items.error.mean())}, {}, Goal("at least", 0.4),
+                )
+            )  # fmt: skip
+    within = np.concatenate([i.error <= 2 * i.deviation + ROUNDING for i in found.values()])
+    rows.append(
+        measured(
+            "asked error within 2 sd", "share", mean_of(within.astype(float)),
+            [group for items in found.values() for group in items.groups], options,
+            {f"sd of {name}": float(items.deviation.mean()) for name, items in found.items()},
+        )
+    )  # fmt: skip
     return rows
+
+
+def _asked_of(core: Core, kind: type[Measure], options: Options, rng: np.random.Generator) -> Asked:
+    """Questions of one kind that have a number, asked and worked out."""
+    corpora_of = ["names"] if kind is Probability else [n for n in CORPORA if core.knows(n)]
+    questions = Questions(corpora_of, "held_out")
+    table, groups = [], []
+    count = QUICK_ITEMS if options.quick else ITEMS
+    for _ in tqdm(range(count), desc=f"self-knowledge, {kind.__name__}", disable=None):
+        number = float("nan")
+        while np.isnan(number):
+            query = questions.draw(rng, kind)
+            number = measure_of(core, query)
+        answer = core.stated(query)
+        table.append((answer.value, answer.stderr, number, _counted(core, query)))
+        groups.append(_group(query))
+    said, deviation, own, data = np.array(table).T
+    return Asked(said, deviation, own, data, tuple(groups))
 
 
 def _ratio_of(values: Floats, scale: Floats) -> Statistic:
@@ -238,10 +301,10 @@ def _ratio_of(values: Floats, scale: Floats) -> Statistic:
 
 
 def _counted(core: Core, query: Measure) -> float:
-    """The data's own number; undefined where no record matches."""
+    """The data's own number; undefined where no record matches, or a free text is known."""
     try:
         return measures.estimates(core, query, "data", np.random.default_rng(0))[0].value
-    except EmptySupport:
+    except (EmptySupport, NoSuchMethod):
         return float("nan")
 
 

@@ -86,12 +86,13 @@ def calibration(core: Core, options: Options) -> list[MeasureRow]:
     with its year.
 
     - author, party, medium and sex ECE: of the core as it is; the figure has the share of right
-      answers over their probability, a point for each bin. The guards are the Brier score; the
-      temperature under which the truths are most probable, 1 where nothing is to be mended; the ECE
-      with one, where the groups, whole addresses or years, are split in two by turns and each half
-      has the temperature of the other; and the ECE that is left by chance, that of truths drawn
-      from the core's own posteriors, which so few items in so many bins have even where nothing is
-      wrong. The baseline is the ECE of a core that is sure of its most probable answer.
+      answers over their probability, a point for each bin. The groups, whole addresses or years,
+      are split in two by turns. The guards are the Brier score; the temperature under which the
+      truths of the first half are most probable, 1 where nothing is to be mended, which is the one
+      of the model card; the ECE of the other half with it and without it; and the ECE that is left
+      by chance, that of truths drawn from the core's own posteriors, which so few items in so many
+      bins have even where nothing is wrong. The baseline is the ECE of a core that is sure of its
+      most probable answer.
 
     Intervals resample addresses and years.
     """
@@ -106,26 +107,18 @@ def _row(variable: str, found: Said, options: Options) -> MeasureRow:
         )
     order = {group: place for place, group in enumerate(dict.fromkeys(found.groups))}
     first = np.array([order[group] % 2 == 0 for group in found.groups])
+    temperature, other = best_temperature(found.of(first)), found.of(~first)
     sure, right = found.tempered(1.0).max(axis=1), found.log_p.argmax(axis=1) == found.truth
     row = measured(
         f"{variable} ECE", "share", lambda items: _subset(found, items).ece(), found.groups,
         options,
         {
-            "Brier": found.brier(), "temperature": best_temperature(found),
-            "with it": _mended(found, first), "by chance": found.by_chance(options.rng(25)),
+            "Brier": found.brier(), "temperature": temperature, "with it": other.ece(temperature),
+            "without it": other.ece(), "by chance": found.by_chance(options.rng(25)),
         },
         {"always sure": float(1 - right.mean())}, Goal("at most", 0.04), Goal("at most", 0.02),
     )  # fmt: skip
     return replace(row, curve=reliability(sure, right))
-
-
-def _mended(found: Said, first: NDArray[np.bool_]) -> float:
-    """The ECE where each half has the temperature that the other asks for."""
-    sure = np.zeros(len(found.truth))
-    for half in (first, ~first):
-        temperature = best_temperature(found.of(~half))
-        sure[half] = found.of(half).tempered(temperature).max(axis=1)
-    return ece(sure, found.log_p.argmax(axis=1) == found.truth)
 
 
 def best_temperature(said: Said) -> float:

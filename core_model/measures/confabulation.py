@@ -13,7 +13,7 @@ from core_model.core import Core
 from core_model.corpora.grammars import CONSONANTS, VOWELS
 from core_model.errors import CandorError
 from core_model.measures.attribution import eligible
-from core_model.measures.result import Goal, MeasureRow, Options, auroc, measured
+from core_model.measures.result import Goal, Ints, MeasureRow, Options, auroc, measured
 from core_model.notation import Binding
 from core_model.planning import Conditional
 
@@ -44,6 +44,8 @@ def confabulation(core: Core, options: Options) -> list[MeasureRow]:
       answers, and the AUROC among what exists, where an invented name gives nothing away. The
       baselines are the surprise of the answer (1 - p), its surprise a word (-log p / words) and
       its length.
+    - confabulation, over the best baseline: this AUROC less the largest of the baselines', on the
+      same items; in each resample less the one that is largest there. The guard is the AUROC.
 
     Intervals resample countries, addresses, presidents and invented things.
     """
@@ -72,17 +74,29 @@ def confabulation(core: Core, options: Options) -> list[MeasureRow]:
         raise CandorError("All answers are wrong, or none is: there is nothing to tell apart.")
     tables = {name: np.array(values) for name, values in scores.items()}
     entropy = tables.pop("entropy")
+
+    def area(indices: Ints) -> float:
+        return auroc(entropy[indices], positive[indices])
+
+    def over_best(indices: Ints) -> float:
+        best = max(auroc(table[indices], positive[indices]) for table in tables.values())
+        return area(indices) - best
+
+    groups, every = [item.group for item in items], np.arange(len(items))
     return [
         measured(
-            "confabulation AUROC", "area", lambda i: auroc(entropy[i], positive[i]),
-            [item.group for item in items], options,
+            "confabulation AUROC", "area", area, groups, options,
             {
                 "wrong": float(positive.mean()),
                 "of what exists": auroc(entropy[exists], positive[exists]),
             },
             {name: auroc(table, positive) for name, table in tables.items()},
             Goal("at least", 0.75),
-        )
+        ),
+        measured(
+            "confabulation, over the best baseline", "area", over_best, groups, options,
+            {"AUROC": area(every)}, {}, Goal("at least", 0),
+        ),
     ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from core_model.config import Settings
 from core_model.corpora import schema
 from core_model.graph import Schema
 from core_model.notation import Draw, Step, parse
-from core_model.planning import Conditional
+from core_model.planning import Conditional, learnt_chains
 from core_model.wire import Wire
 
 if TYPE_CHECKING:
@@ -117,5 +117,13 @@ def base_in_words(settings: Settings) -> tuple[TorchCore, InWordsWire]:
         weights.pop("head")
     name = identity(base, None)
     sampler = sampler_of(settings, shape, weights, base.tokenizer, wire, name, lambda *_: None)
-    asked = (*corpora.known(), wordings.LEARNT, priors.learnt("speeches"))
-    return TorchCore(decoder.eval(), wire, "base in words", sampler, asked), wire
+    return TorchCore(decoder.eval(), wire, "base in words", sampler, asked_in_words()), wire
+
+
+def asked_in_words() -> tuple[str, ...]:
+    """All that an adapter may have learnt of the corpora: whatever has a name can be said."""
+    names = corpora.known()
+    variables = [variable for name in names for variable in corpora.schema(name).variables]
+    later = dict.fromkeys(v.learnt_as for v in variables if v.learnt_as is not None)
+    ways = [marker(name) for name in names for marker in (learnt_chains, priors.learnt)]
+    return (*names, wordings.LEARNT, *later, *ways)

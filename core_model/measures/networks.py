@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -22,7 +23,7 @@ from core_model.measures.result import (
     measured,
     total_variation,
 )
-from core_model.notation import Binding
+from core_model.notation import Binding, Draw, Fork, Step, format_bindings
 from core_model.planning import Conditional
 
 CASES, QUICK_CASES = 40, 6
@@ -43,16 +44,22 @@ def networks(core: Core, options: Options) -> list[MeasureRow]:
       guard is the mean entropy of the exact conditionals; the baselines are the marginal of the
       variable, and the counts of the training records, add-one smoothed.
     - order SD: standard deviation over up to four orders of what is known of log p(value of the
-      cell), in the held-out cases in which two variables or more are known.
+      cell), in the held-out cases in which two variables or more are known; the guard is the mean
+      KL(exact ‖ core), nats, of these.
     - Gibbs TV: total variation of three variables drawn by Gibbs sampling, 4,000 chains, and their
-      exact joint given one other variable, in held-out networks; the guard is the distance that
-      as many draws of the exact joint have.
+      exact joint given one other variable, in held-out networks; the guards are the distance that
+      as many draws of the exact joint have, and that of the ancestral joint, the product of the
+      core's conditionals one after the other.
+    - Gibbs to ancestral TV: total variation of these draws and the ancestral joint: no more than
+      chance leaves, where the core's conditionals are those of one joint. The guards are the
+      distance that as many draws of the ancestral joint have, and KL(exact ‖ ancestral), nats.
 
-    Intervals resample cases.
+    Intervals resample cases, and networks where there are chains.
     """
     rows = []
     for kind, names in (("held-out", HELD_OUT), ("training", TRAINING)):
-        kl, spread, entropy, marginal, counted, groups, ordered = [], [], [], [], [], [], []
+        kl, entropy, marginal, counted, groups = [], [], [], [], []
+        spread, kl_ordered, ordered = [], [], []
         rng = options.rng(10)
         for name in tqdm(names, desc=f"networks, {kind}", unit="network", disable=None):
             network = _load(name)
@@ -64,6 +71,7 @@ def networks(core: Core, options: Options) -> list[MeasureRow]:
                 if len(found) > 1:
                     place = network.schema.variable(asked).values.index(value)
                     spread.append(float(np.log(np.maximum(found[:, place], SMALLEST)).std()))
+                    kl_ordered.append(kl[-1])
                     ordered.append((name, case))
                 entropy.append(-kl_nats(exact, np.ones_like(exact)))
                 marginal.append(kl_nats(exact, network.exact({}, [asked])))
@@ -83,18 +91,29 @@ def networks(core: Core, options: Options) -> list[MeasureRow]:
             rows.append(
                 measured(
                     "network order SD", "nats", mean_of(np.array(spread)), ordered, options,
-                    {}, {}, Goal("at most", 0.05), Goal("at most", 0.02),
+                    {"KL to exact": float(np.mean(kl_ordered))}, {},
+                    Goal("at most", 0.05), Goal("at most", 0.02),
                 )
             )  # fmt: skip
-    distances = [_gibbs(core, _load(name), options) for name in HELD_OUT]
-    rows.append(
-        MeasureRow(
-            "Gibbs TV", float(np.mean([d for d, _ in distances])), None, None, "TV",
-            len(distances), {"of exact draws": float(np.mean([e for _, e in distances]))}, {},
+    return [*rows, *_chains(core, options)]
+
+
+def _chains(core: Core, options: Options) -> list[MeasureRow]:
+    """The rows of Gibbs sampling, of each held-out network one joint of three variables."""
+    found = [_gibbs(core, _load(name), options) for name in HELD_OUT]
+    to_exact, to_ancestral, *guards = np.array(found).T
+    of_exact, exact_to_ancestral, of_ancestral, kl = (float(guard.mean()) for guard in guards)
+    return [
+        measured(
+            "Gibbs TV", "TV", mean_of(to_exact), HELD_OUT, options,
+            {"of exact draws": of_exact, "ancestral": exact_to_ancestral}, {},
             Goal("at most", 0.08), Goal("at most", 0.03),
-        )
-    )  # fmt: skip
-    return rows
+        ),
+        measured(
+            "Gibbs to ancestral TV", "TV", mean_of(to_ancestral), HELD_OUT, options,
+            {"of ancestral draws": of_ancestral, "KL to exact": kl},
+        ),
+    ]  # fmt: skip
 
 
 def _load(name: str) -> Network:
@@ -139,20 +158,29 @@ def _counted(network: Network, known: dict[str, str], asked: str) -> Floats:
     return np.asarray(shares / shares.sum(), np.float64)
 
 
-def _gibbs(core: Core, network: Network, options: Options) -> tuple[float, float]:
-    """Distances from the exact joint of three variables: of Gibbs draws, and of exact ones."""
+def _gibbs(core: Core, network: Network, options: Options) -> tuple[float, ...]:
+    """Distances of Gibbs draws of three variables, and what to read them by.
+
+    Total variation of the draws from the exact joint and from the ancestral one; of exact draws
+    from their joint; of the two joints; of ancestral draws from theirs; KL(exact ‖ ancestral).
+    """
     rng = options.rng(11)
     known, *unknown = (str(name) for name in rng.permutation(network.schema.names)[: UNKNOWN + 1])
     exact_known = network.exact({}, [known])
     value = network.schema.variable(known).values[int(exact_known.argmax())]
-    exact = network.exact({known: value}, unknown)
+    exact = network.exact({known: value}, unknown).ravel()
     n = QUICK_CHAINS if options.quick else CHAINS
-    drawn = gibbs(core, network.schema.corpus, unknown, (Binding(known, value),), n, rng)
-    counts = Counter(drawn)
-    values = [network.schema.variable(name).values for name in unknown]
-    shares = np.zeros(exact.shape)
-    for state, count in counts.items():
-        place = tuple(v.index(s) for v, s in zip(values, state, strict=True))
-        shares[place] = count / n
-    ideal = rng.multinomial(n, exact.ravel()) / n
-    return total_variation(shares.ravel(), exact.ravel()), total_variation(ideal, exact.ravel())
+    given = (Binding(known, value),)
+    counts = Counter(gibbs(core, network.schema.corpus, unknown, given, n, rng))
+    cells = list(itertools.product(*(network.schema.variable(name).values for name in unknown)))
+    shares = np.array([counts[cell] / n for cell in cells])
+    query = Draw(network.schema.corpus, (Fork(tuple(map(Step, unknown))),), given)
+    printed = [format_bindings(map(Binding, unknown, cell)) for cell in cells]
+    ancestral = np.exp(core.log_prob(query, printed))
+    ancestral /= ancestral.sum()
+    drawn = [rng.multinomial(n, p) / n for p in (exact, ancestral)]
+    return (
+        total_variation(shares, exact), total_variation(shares, ancestral),
+        total_variation(drawn[0], exact), total_variation(ancestral, exact),
+        total_variation(drawn[1], ancestral), kl_nats(exact, ancestral),
+    )  # fmt: skip

@@ -15,6 +15,7 @@ from core_model.corpora.names import Names
 from core_model.measures.result import (
     Floats,
     Goal,
+    Ints,
     MeasureRow,
     Options,
     jsd_bits,
@@ -42,6 +43,7 @@ def paraphrase(core: Core, options: Options) -> list[MeasureRow]:
     - paraphrase JSD: mean over items of the mean pairwise JSD of the eight answers, bits. The guard
       is the mean JSD of different items' answers to the same question, by how many times it is
       larger; a core that always says the same has 0 of both.
+    - paraphrase ratio: that JSD between questions over the paraphrase JSD; the guards are both.
     - paraphrase flips: share of wordings whose most probable answer is not that of the name; its
       guard leaves out those whose answer the name gives nearly as much, 0.8 of its most.
 
@@ -64,7 +66,8 @@ def paraphrase(core: Core, options: Options) -> list[MeasureRow]:
 def _worded(core: Core, options: Options) -> list[MeasureRow]:
     """The rows of relations that are asked in several wordings."""
     rng = options.rng(20)
-    within, between, flips, clear, groups = [], [], [], [], []
+    within, flips, clear, groups = [], [], [], []
+    between: list[Floats] = []
     for name in filter(core.knows, CORPORA):
         asked = wordings.held_out(name)
         variables = [corpora.schema(name).variable(relation) for relation in asked]
@@ -80,21 +83,48 @@ def _worded(core: Core, options: Options) -> list[MeasureRow]:
                 likely = 0.8 * named.max()
                 clear.append(float(np.mean([named[w.argmax()] < likely for w in worded])))
                 groups.append((name, relation, item))
-                answers.append(np.mean(worded, axis=0))
-            between.append(_pairwise(answers))
-    apart = float(np.mean(between))
-    ratio = apart / max(float(np.mean(within)), 1e-9)
+                answers.append(np.asarray(np.mean(worded, axis=0), np.float64))
+            between.append(np.array([[jsd_bits(p, q) for q in answers] for p in answers]))
+    same, every = np.array(within), np.arange(len(within))
+    apart = _apart(between, every)
     return [
         measured(
-            "paraphrase JSD", "bits", mean_of(np.array(within)), groups, options,
-            {"between questions": apart, "ratio": ratio}, {}, Goal("at most", 0.02),
-            Goal("at most", 0.005),
+            "paraphrase JSD", "bits", mean_of(same), groups, options,
+            {"between questions": apart, "ratio": _ratio(same, between, every)}, {},
+            Goal("at most", 0.02), Goal("at most", 0.005),
+        ),
+        measured(
+            "paraphrase ratio", "times", lambda items: _ratio(same, between, items), groups,
+            options, {"between questions": apart, "JSD": float(same.mean())}, {},
+            Goal("at least", 10),
         ),
         measured(
             "paraphrase flips", "share", mean_of(np.array(flips)), groups, options,
             {"beyond near ties": float(np.mean(clear))}, {}, Goal("at most", 0.04),
         ),
     ]  # fmt: skip
+
+
+def _ratio(within: Floats, between: Sequence[Floats], items: Ints) -> float:
+    """By how many times other questions' answers lie farther apart than other words' ones."""
+    return _apart(between, items) / max(float(within[items].mean()), 1e-9)
+
+
+def _apart(between: Sequence[Floats], items: Ints) -> float:
+    """Mean over relations of the mean JSD of two different items of a relation, bits.
+
+    between: of each relation the (n, n) JSD of its n items. items: places among all, in that order.
+    """
+    found, first = [], 0
+    for table in between:
+        inside = items[(items >= first) & (items < first + len(table))] - first
+        drawn = np.bincount(inside, minlength=len(table)).astype(float)
+        pairs = np.outer(drawn, drawn)
+        np.fill_diagonal(pairs, 0)
+        if pairs.any():
+            found.append(float((pairs * table).sum() / pairs.sum()))
+        first += len(table)
+    return float(np.mean(found)) if found else float("nan")
 
 
 def _retold(core: Core, options: Options) -> list[MeasureRow]:
