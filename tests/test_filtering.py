@@ -68,8 +68,10 @@ def by_name(rows: Sequence[MeasureRow]) -> dict[str, MeasureRow]:
 @pytest.mark.parametrize(
     ("refuses", "before", "behind"),
     [
-        (lambda reply: DISAVOWAL in reply, 1.0, 1.0),
-        (lambda reply: reply.startswith(DISAVOWAL), 1.0, 0.0),
+        # Which sentence refuses can't be told: the whole counts as a refusal.
+        (lambda reply: DISAVOWAL in reply and reply != DISAVOWAL, 1.0, 1.0),
+        (lambda reply: reply.startswith(f"{DISAVOWAL} "), 1.0, 0.0),
+        (lambda reply: DISAVOWAL in reply, 0.0, 0.0),
         (lambda reply: reply == DISAVOWAL, 0.0, 0.0),
     ],
 )
