@@ -24,7 +24,7 @@ from core_model.graph import Variable
 from core_model.notation import Binding, Draw, Measure
 from core_model.planning import Conditional, PlannedStep, State, at_once, is_joint, plan
 
-Method = Literal["exact", "sampled", "asked", "data"]
+Method = Literal["exact", "sampled", "gibbs", "asked", "data"]
 CHAIN_SAMPLES = 64
 """Draws along a chain, where what lies between its steps can't be listed."""
 SEARCHED = 8

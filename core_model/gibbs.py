@@ -12,7 +12,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from core_model import corpora
 from core_model.core import Core
 from core_model.errors import InvalidQuery
 from core_model.notation import Binding
@@ -28,12 +30,24 @@ def gibbs(
     """n states of the unknown variables, in their order, each from a chain of its own.
 
     Chains begin with every variable drawn as if no other were unknown, so that nothing but the
-    sweeps relates them. Those that stand at the same place are drawn in one call. Raises
-    InvalidQuery without an unknown variable.
+    sweeps relates them. Those that stand at the same place are drawn in one call, and a closed
+    variable's conditional is worked out once. Raises InvalidQuery without an unknown variable.
     """
     if not unknown:
         raise InvalidQuery("Gibbs sampling needs at least one unknown variable.")
-    columns = [core.sample_of(Conditional(corpus, v, tuple(given)), n, rng) for v in unknown]
+    values_of = {v: corpora.schema(corpus).variable(v).values for v in unknown}
+    worked_out: dict[Conditional, NDArray[np.float64]] = {}
+
+    def draw(variable: str, known: Sequence[Binding], count: int) -> Sequence[str]:
+        conditional, values = Conditional(corpus, variable, tuple(known)), values_of[variable]
+        if not values:
+            return core.sample_of(conditional, count, rng)
+        if conditional not in worked_out:
+            p = np.exp(core.log_prob_of(conditional, values))
+            worked_out[conditional] = p / p.sum()
+        return [values[i] for i in rng.choice(len(values), count, p=worked_out[conditional])]
+
+    columns = [draw(variable, given, n) for variable in unknown]
     states = [list(state) for state in zip(*columns, strict=True)]
     for _ in range(sweeps if len(unknown) > 1 else 0):
         for place in rng.permutation(len(unknown)):
@@ -42,8 +56,7 @@ def gibbs(
             drawn = {}
             for values, count in Counter(others).items():
                 known = (*given, *map(Binding, names, values))
-                conditional = Conditional(corpus, unknown[place], known)
-                drawn[values] = iter(core.sample_of(conditional, count, rng))
+                drawn[values] = iter(draw(unknown[place], known, count))
             for state, values in zip(states, others, strict=True):
                 state[place] = next(drawn[values])
     return [tuple(state) for state in states]

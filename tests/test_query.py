@@ -12,9 +12,11 @@ import pytest
 from core_model.core import Core
 from core_model.errors import CandorError, EmptySupport
 from tests import toy
+from tools.joint import SAMPLES
 from tools.query import run_query
 
 LINCOLN = "we must think anew, and act anew"
+JOINT = "weather: sky & wind"
 
 
 @pytest.fixture
@@ -145,6 +147,19 @@ def test_several_unknowns_are_counted_together(core: Core) -> None:
     )
 
 
+def test_gibbs_sampling_answers_what_is_asked_jointly(core: Core) -> None:
+    exact = {a["value"]: a["probability"] for a in run_query(core, JOINT)["answers"]}
+    found = run_query(core, JOINT, method="gibbs", seed=3)
+    drawn = {a["value"]: a["probability"] for a in found["answers"]}
+    assert (found["method"], found["n"]) == ("gibbs", SAMPLES)
+    assert sum(drawn.values()) == pytest.approx(1)
+    distance = sum(abs(drawn.get(state, 0.0) - p) for state, p in exact.items()) / 2
+    assert distance < 0.5 * (len(exact) / SAMPLES) ** 0.5
+    truth = -sum(p * math.log(p) for p in exact.values() if p)
+    assert found["entropy_nats"] == pytest.approx(truth, abs=5 * found["entropy_stderr"])
+    assert found == run_query(core, JOINT, method="gibbs", seed=3)
+
+
 def test_a_prior_is_stated_in_the_query(core: Core) -> None:
     query = 'speeches: author | prior="lincoln 50%, reagan 50%"'
     found = run_query(core, query, "The Union must be preserved")
@@ -169,6 +184,10 @@ def test_a_measure_that_cannot_be_enumerated_is_sampled(core: Core) -> None:
         ("names: H(sex)", {"method": "asked"}, "does not state measures itself"),
         ("speeches: party; year | medium=spoken", {"method": "asked"}, "nothing but its data"),
         ("names: name", {"method": "guess"}, "Unknown method 'guess'"),
+        ("names: name", {"method": "gibbs"}, "needs several variables"),
+        ("weather: sky & text", {"method": "gibbs"}, "needs several variables"),
+        ("weather: sky; wind & word", {"method": "gibbs"}, "needs several variables"),
+        ("names: H(name)", {"method": "gibbs"}, "not drawn by Gibbs"),
         ("names: name", {"top": 0}, "Between 1 and 1000"),
         ("names: name", {"top": 5000}, "Between 1 and 1000"),
         ("weather: text", {"top": 65}, "At most 64 texts"),

@@ -20,6 +20,7 @@ from core_model.core import (
     printed,
 )
 from core_model.errors import CandorError, EmptySupport
+from core_model.gibbs import gibbs
 from core_model.graph import Kind
 from core_model.notation import Binding, Draw, Step
 from core_model.planning import plan
@@ -67,6 +68,32 @@ def sampled(
     surprise = -core.log_prob(query, distinct, data, rng)[places]
     error = float(surprise.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
     return replace(counts, entropy_nats=float(surprise.mean()), entropy_stderr=error), tuple(values)
+
+
+def gibbs_sampled(
+    core: Core, query: Draw, data: str | None, rng: np.random.Generator
+) -> Distribution:
+    """States of jointly asked variables, each from a Gibbs chain of its own, and their counts.
+
+    It follows the joint without an order of the variables, which the chain rule needs: where the
+    two differ, the core's conditionals are not those of one joint. The entropy is that of the
+    counts, corrected by the jackknife. Raises NoSuchMethod where not several variables are asked
+    jointly, or one of them is free text.
+    """
+    names = [step.conditional.variable for step in plan(query, data)]
+    conditional = plan(query, data)[0].conditional
+    if len(query.steps) > 1 or len(names) < 2 or not joint.are_listed(conditional.corpus, names):
+        raise NoSuchMethod(
+            "Gibbs sampling needs several variables that are asked jointly and are no free text, "
+            "as in 'speeches: party & medium'."
+        )
+    states = gibbs(core, conditional.corpus, names, conditional.given, joint.SAMPLES, rng)
+    counts = Counter(printed(names, state) for state in states)
+    shares = {state: float(count) for state, count in counts.items()}
+    found = from_weights(notation.format(query), "gibbs", shares, len(states))
+    places = np.repeat(np.arange(len(counts)), list(counts.values()))
+    value, error = jackknife(entropy_of, np.eye(len(counts))[places])
+    return replace(found, entropy_nats=max(value, 0.0), entropy_stderr=error)
 
 
 def counted(query: Draw, data: str | None) -> Distribution:

@@ -18,7 +18,7 @@ from core_model.notation import Draw
 from tools import distributions, joint, measures, summaries
 from tools.joint import NoSuchMethod
 
-Method = Literal["exact", "sampled", "asked", "data", "all"]
+Method = Literal["exact", "sampled", "gibbs", "asked", "data", "all"]
 MOST_LISTED = 1000
 
 
@@ -30,16 +30,17 @@ def run_query(
     method: str = "exact",
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Answer a query by one method ("exact", "sampled", "asked", "data") or by "all" it has.
+    """Answer a query by one method ("exact", "sampled", "gibbs", "asked", "data") or by "all".
 
     data: what the first relation reads; top: how many answers to list, of free text how many to
-    draw. Free text, asked exactly, is sampled. With "all" the first distribution stands at the
-    top and every one under "methods". Raises CandorError, one line, on all that cannot be.
+    draw. Free text, asked exactly, is sampled. With "all", which leaves out Gibbs sampling, the
+    first distribution stands at the top and every one under "methods". Raises CandorError, one
+    line, on all that cannot be.
     """
     chosen = next((m for m in get_args(Method) if m == method), None)
     if chosen is None:
         raise CandorError(
-            f"Unknown method '{method[:40]}'. There are: exact, sampled, asked, data, all."
+            f"Unknown method '{method[:40]}'. There are: {', '.join(get_args(Method))}."
         )
     if top is not None and not 1 <= top <= MOST_LISTED:
         raise CandorError(f"Between 1 and {MOST_LISTED} answers can be listed, not {top}.")
@@ -56,6 +57,8 @@ def run_query(
     else:
         if data is not None:
             raise InvalidQuery("A measure reads no data: give what is known after '|'.")
+        if chosen == "gibbs":
+            raise NoSuchMethod("A measure is not drawn by Gibbs sampling. Use exact or sampled.")
         try:
             estimates = measures.estimates(core, query, chosen, rng)
         except NoSuchMethod:
@@ -80,6 +83,8 @@ def draws(
     """
     if method == "asked":
         return [core.asked(query, data, _listed(query, data, top))]
+    if method == "gibbs":
+        return [distributions.gibbs_sampled(core, query, data, rng).top(top)]
     if method == "data":
         return [distributions.counted(query, data).top(_listed(query, data, top))]
     kind = distributions.answer_kind(query, data)

@@ -252,7 +252,7 @@ def query(
         str | None, typer.Option(help="What the first relation reads; - is standard input.")
     ] = None,
     top: Annotated[int | None, typer.Option(min=1, help="How many answers to list.")] = None,
-    method: Annotated[str, typer.Option(help="exact, sampled, asked, data or all.")] = "exact",
+    method: Annotated[str, typer.Option(help="exact, sampled, gibbs, asked, data, all.")] = "exact",
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything drawn at random.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     batch: Annotated[

@@ -262,6 +262,7 @@ UNLISTED = "–"
 METHOD_NAMES = {
     "exact": "model, exact",
     "sampled": "model, sampled",
+    "gibbs": "model, Gibbs",
     "asked": "model, asked",
     "data": "counted",
 }
