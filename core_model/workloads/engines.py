@@ -102,10 +102,10 @@ class Bench:
 
     @cached_property
     def _plain(self) -> NDArray[np.int64]:
-        """Tokens that may stand in a text."""
+        """Tokens that may stand in a text, without the end."""
         wire = self.core._wire
         size = wire.tokenizer.size
-        return np.setdiff1d(np.arange(size), wire.never_in_text(size))
+        return np.setdiff1d(np.arange(size), [*wire.never_in_text(size), wire.end])
 
     def prompt(self, length: int) -> list[int]:
         """A prompt that no engine has seen."""
