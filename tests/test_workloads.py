@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from core_model import corpora
+from core_model.adapter import CORPORA, save_adapter
 from core_model.benchmark import WORKLOADS
 from core_model.config import Settings
 from core_model.corpora.base import Record, Split
 from core_model.openvino_sampler import OpenVinoSampler
 from core_model.stopping import go_on
 from core_model.torch_core import TorchCore
-from core_model.workloads import fidelity, growth, speed, stop
+from core_model.workloads import fidelity, growth, speed, start, stop
 from core_model.workloads.engines import Bench
 from tests import tiny, toy
 
@@ -129,3 +130,15 @@ def test_work_is_stopped_when_it_is_due_and_what_is_over_waits_for_nothing(
     assert list(figures) == ["candor, scores", "candor, prompt", "candor, sampler's prompt"]
     assert all(figure > 0 for figure in figures.values())
     assert len(scored) == 2
+
+
+def test_a_cold_start_is_that_of_a_process_with_an_empty_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tiny.write_base(tmp_path / "base")
+    save_adapter(tiny.decoder(tiny.RANK), tmp_path / "adapter", {CORPORA: "names speeches"})
+    monkeypatch.setenv("CANDOR_ADAPTER", str(tmp_path / "adapter"))
+    monkeypatch.setenv("CANDOR_CACHE", str(tmp_path / "cache"))
+    bench = Bench(Settings(tmp_path, tmp_path, base=str(base)))
+    assert 0 < start.cold_start(bench)["candor"] < 600
+    assert not (tmp_path / "cache").exists()
