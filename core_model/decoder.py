@@ -200,7 +200,8 @@ class Decoder(nn.Module):
             if cache is not None:
                 if fresh:
                     cache.keys.append(k)
-                    cache.values.append(v)
+                    # A view would keep the whole projection that it is a part of.
+                    cache.values.append(v.clone(memory_format=torch.contiguous_format))
                 else:
                     k = torch.cat([cache.keys[layer], k], dim=2)
                     v = torch.cat([cache.values[layer], v], dim=2)

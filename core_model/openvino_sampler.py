@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from core_model.decoder import DecoderShape
@@ -31,12 +32,15 @@ from core_model.wire import Wire
 if TYPE_CHECKING:
     from openvino import Model
     from openvino_genai import ContinuousBatchingPipeline
-    from openvino_genai.py_openvino_genai import GenerationHandle
+    from openvino_genai.py_openvino_genai import GenerationHandle, GenerationOutput
 
 MODEL = "openvino_model.xml"
 CACHE_BLOCKS = 720
 """Of 32 tokens each: a prompt and 64 texts at their longest, and a reply beside them."""
 RULED_OUT = -1e9
+KV_CACHE = "f16"
+"""What keys and values are kept in; bfloat16 where that is computed in. Not left to the engine: its
+default is u8 on a processor, but f16 where the file says so, as one made from a GGUF does."""
 KEPT_SECONDS = 86_400
 """How long the files of another core are kept."""
 
@@ -153,7 +157,21 @@ class OpenVinoSampler:
     ) -> list[list[int]]:  # fmt: skip
         """As `Sampler.draw`; raises EngineError if the engine fails."""
         with _faults():
-            return [row for lot in lots(n) for row in self._lot(prompt, lot, rng, limit)]
+            outputs = self._drawn(prompt, n, rng, limit, has_scores=False)
+            rows: list[list[int]] = [list(output.generated_ids) for output in outputs]
+        return [row[:-1] if row[-1:] == [self._end] else row for row in rows]
+
+    def draw_scored(
+        self, prompt: Sequence[int], n: int, rng: np.random.Generator,
+        limit: int = ANSWER_LIMIT,
+    ) -> list[tuple[list[int], NDArray[np.float64]]]:  # fmt: skip
+        """As `draw`, with the end where it was drawn, and log p (T,) of the tokens, nats.
+
+        log p is what the engine drew each token from. Raises EngineError.
+        """
+        with _faults():
+            outputs = self._drawn(prompt, n, rng, limit, has_scores=True)
+            return [(list(o.generated_ids), np.array(o.generated_log_probs)) for o in outputs]
 
     def stream(
         self, prompt: Sequence[int], rng: np.random.Generator, temperature: float
@@ -166,20 +184,22 @@ class OpenVinoSampler:
                         yield from output.generated_ids
             _check_finished(request)
 
-    def _lot(
-        self, prompt: Sequence[int], n: int, rng: np.random.Generator, limit: int
-    ) -> list[list[int]]:
-        with self._request(prompt, n, rng, limit) as request:
-            while self._step(request):
-                pass
-            _check_finished(request)
-            rows: list[list[int]] = [list(output.generated_ids) for output in request.read_all()]
-        return [row[:-1] if row[-1:] == [self._end] else row for row in rows]
+    def _drawn(
+        self, prompt: Sequence[int], n: int, rng: np.random.Generator, limit: int, has_scores: bool
+    ) -> list[GenerationOutput]:
+        outputs: list[GenerationOutput] = []
+        for lot in lots(n):
+            with self._request(prompt, lot, rng, limit, has_scores=has_scores) as request:
+                while self._step(request):
+                    pass
+                _check_finished(request)
+                outputs += request.read_all()
+        return outputs
 
     @contextlib.contextmanager
     def _request(
         self, prompt: Sequence[int], n: int, rng: np.random.Generator, limit: int,
-        temperature: float = 1.0,
+        temperature: float = 1.0, has_scores: bool = False,
     ) -> Iterator[GenerationHandle]:  # fmt: skip
         """n texts under way behind a prompt; dropped where they are left unfinished."""
         import openvino as ov
@@ -191,6 +211,7 @@ class OpenVinoSampler:
             config.temperature = temperature
         config.max_new_tokens = limit
         config.num_return_sequences = n
+        config.logprobs = int(has_scores)
         config.set_eos_token_id(self._end)
         config.rng_seed = int(rng.integers(2**31))
         tokens = ov.Tensor(np.array([prompt], np.int64))
@@ -223,12 +244,10 @@ class OpenVinoSampler:
         scheduler.num_kv_blocks = CACHE_BLOCKS
         scheduler.enable_prefix_caching = True
         # Not compiled ahead (CACHE_DIR): that takes as long to read and 40 MB more.
-        # Pinned, each of several programs with one thread would compute on the first processor.
-        options = (
-            {}
-            if self._threads is None
-            else {"INFERENCE_NUM_THREADS": self._threads, "ENABLE_CPU_PINNING": False}
-        )
+        options: dict[str, object] = {"KV_CACHE_PRECISION": KV_CACHE}
+        if self._threads is not None:
+            # Pinned, each of several such programs would compute on the first processor.
+            options |= {"INFERENCE_NUM_THREADS": self._threads, "ENABLE_CPU_PINNING": False}
         engine = genai.ContinuousBatchingPipeline(self._folder, scheduler, "CPU", options)
         _give_back()
         return engine

@@ -19,7 +19,7 @@ from core_model.decoder import Cache, Decoder
 from core_model.wire import Wire
 
 KEPT_BYTES = 200_000_000
-"""Of keys and values of prompts that are kept: some eight thousand tokens in bfloat16."""
+"""Of prompts that are kept: some eight thousand tokens in bfloat16, or a thousand short ones."""
 
 HEAD_ROWS = 128
 """Tokens whose scores over the whole vocabulary stand in memory at a time."""
@@ -37,6 +37,11 @@ class Prompt:
     cache: Cache
     hidden: Tensor
     following: Tensor
+
+    @property
+    def bytes(self) -> int:
+        """Size of all of it."""
+        return self.cache.bytes + self.hidden.nbytes + self.following.nbytes
 
 
 @dataclass(slots=True)
@@ -91,15 +96,13 @@ class Reader:
         if shared:
             seen = torch.ones(len(key) - shared, len(key), dtype=torch.bool)
             mask = seen.tril(shared)[None, None]
-        hidden = self._hidden(new, positions, mask, cache)
-        read = Prompt(key, cache, hidden[0, -1], self.log_softmax(hidden[0, -1]))
+        # Copied: a view would keep the states of all tokens.
+        hidden = self._hidden(new, positions, mask, cache)[0, -1].clone()
+        read = Prompt(key, cache, hidden, self.log_softmax(hidden))
         self._kept[key] = read
-        while len(self._kept) > 1 and self._kept_size() > KEPT_BYTES:
+        while len(self._kept) > 1 and sum(p.bytes for p in self._kept.values()) > KEPT_BYTES:
             self._kept.popitem(last=False)
         return read
-
-    def _kept_size(self) -> int:
-        return sum(kept.cache.bytes for kept in self._kept.values())
 
     def log_softmax(self, hidden: Tensor) -> Tensor:
         """Log-probabilities (…, V) of the next token of a text behind hidden states (…, D)."""

@@ -132,7 +132,7 @@ def test_marks_have_no_probability_in_an_exported_core(
 @pytest.mark.server
 @pytest.mark.skipif("CANDOR_TEST_SERVER" not in os.environ, reason="no server is named")
 def test_a_real_server_answers_as_the_embedded_core() -> None:
-    """Made ready by: `candor export FOLDER`, `vllm serve FOLDER --enforce-eager`."""
+    """How to start one stands in docs/decisions/0006-engine.md."""
     import numpy as np
 
     from core_model.loading import load_embedded

@@ -14,9 +14,11 @@ from safetensors.torch import load_file, save_file
 from core_model import corpora, loading, openvino_sampler
 from core_model.adapter import CORPORA, FILE, FIRST_CORPORA, learnt, save_adapter
 from core_model.config import Settings
+from core_model.decoder import Decoder, DecoderShape
 from core_model.errors import StorageError, UnknownName, WeightsError
 from core_model.loading import load_core
 from core_model.planning import Conditional
+from core_model.sampler import TorchSampler
 from core_model.torch_core import TorchCore
 from tests import tiny, toy
 
@@ -57,6 +59,33 @@ def test_a_core_is_the_base_with_the_adapter_added(settings: Settings) -> None:
     assert scores(load_core(settings)) == pytest.approx(scores(whole), rel=0.01)
     alone = TorchCore(tiny.decoder().eval(), tiny.wire())
     assert scores(whole) != pytest.approx(scores(alone), rel=0.05)
+
+
+def test_a_gpu_is_taken_where_there_is_one_and_then_draws_too(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As this machine may have none, the decoder is made on the processor and the device noted."""
+    asked, prepared = list[tuple[str, torch.dtype]](), list[object]()
+
+    def made(
+        shape: DecoderShape, weights: dict[str, torch.Tensor], dtype: torch.dtype, device: str
+    ) -> Decoder:
+        asked.append((device, dtype))
+        return Decoder(shape, weights, torch.float32)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(loading, "Decoder", made)
+    monkeypatch.setattr(loading, "prepare", lambda *files: prepared.append(files))
+    with corpora.register(toy.weather()):
+        core = load_core(settings)
+        assert len(core.sample_of(WORD, 3, np.random.default_rng(0))) == 3
+    assert asked == [("cuda", torch.bfloat16)] and not prepared
+    assert isinstance(core, TorchCore) and isinstance(core._sampler, TorchSampler)
+    load_core(replace(settings, engine="openvino"))
+    assert len(prepared) == 1  # whoever insists has it
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    load_core(settings)
+    assert asked[-1][0] == "cpu" and len(prepared) == 2
 
 
 def test_where_openvino_cannot_be_made_ready_pytorch_draws(settings: Settings) -> None:

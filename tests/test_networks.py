@@ -243,25 +243,6 @@ def test_nobody_can_write_to_what_is_handed_out(lawn: Network) -> None:
             table[0] = 1
 
 
-def test_the_description_states_every_case(lawn: Network) -> None:
-    assert lawn.described().splitlines() == [
-        f"cancer: {lawn.schema.doc}",
-        "rain: yes 0.2, no 0.8",
-        "wet_grass | sprinkler=on, rain=yes: dry 0, wet 0.5, very wet 0.5",
-        "wet_grass | sprinkler=on, rain=no: dry 0.1, wet 0.6, very wet 0.3",
-        "wet_grass | sprinkler=off, rain=yes: dry 0.2, wet 0.7, very wet 0.1",
-        "wet_grass | sprinkler=off, rain=no: dry 1, wet 0, very wet 0",
-        "sprinkler | rain=yes: on 0.01, off 0.99",
-        "sprinkler | rain=no: on 0.4, off 0.6",
-    ]
-
-
-def test_small_probabilities_are_written_out(tmp_path: Path) -> None:
-    text = LAWN.replace("0.2, 0.8;", "0.0000123449, 0.9999876551;")
-    line = network_of(text, tmp_path).described().splitlines()[1]
-    assert line == "rain: yes 0.00001234, no 1"
-
-
 # Queries without a document
 
 
@@ -599,11 +580,3 @@ def test_training_never_sees_the_probabilities_of_held_out_networks(real: Networ
         n_cells = real.taught * 4_000
         assert_allclose(n_cells, n_cells.round(), atol=1e-9)
         assert n_cells.sum() == pytest.approx(4_000)
-
-
-def test_a_description_fits_a_prompt() -> None:
-    # Each digit is a token, and hardly a word is more than three.
-    described = network("cancer").described()
-    pieces = re.findall(r"\d|\w{1,5}|[^\w\s]", described)
-    assert len(pieces) <= 400
-    assert "cancer | pollution=low, smoker=yes: yes 0.03, no 0.97" in described.splitlines()

@@ -16,12 +16,15 @@ from core_model.base_files import BaseFiles
 from core_model.decoder import Decoder, DecoderShape, fused
 from core_model.errors import CandorError, WeightsError
 from core_model.loading import compute_dtype
-from core_model.openvino_sampler import OpenVinoSampler, prepare
+from core_model.notation import Binding
+from core_model.openvino_sampler import CACHE_BLOCKS, OpenVinoSampler, prepare
 from core_model.planning import Conditional
 from core_model.torch_core import TorchCore
+from core_model.workloads.fidelity import kl_terms, next_log_p
 from tests import tiny
 
 WORD = Conditional("weather", "word")
+BLOCK_TOKENS = 32
 
 
 @pytest.fixture
@@ -94,6 +97,48 @@ def test_two_threads_may_draw_at_once(prompt: list[int], openvino_folder: Path) 
         pair for texts in zip(together, alone, strict=True) for pair in zip(*texts, strict=True)
     ]
     assert len(both) == 72 and sum(one == other for one, other in both) > 60
+
+
+def test_what_is_drawn_comes_from_the_decoders_distribution(openvino_folder: Path) -> None:
+    """KL(engine ‖ decoder) of the next token is under 0.003 nats, in bfloat16 too."""
+    wire, decoder, rng = tiny.wire(), tiny.trained_decoder(), np.random.default_rng(0)
+    sampler = OpenVinoSampler(openvino_folder, wire.end)
+    long = Binding("text", "It rained all day and the hills were grey. " * 4)
+    terms = list[float]()
+    for given in ((), (Binding("sky", "clear"), Binding("wind", "0")), (long,)):
+        prompt = wire.prompt(Conditional("weather", "word", given))
+        for text, own in sampler.draw_scored(prompt, 64, rng, limit=24):
+            assert (own <= 0).all()
+            log_p = next_log_p(decoder, prompt + text, wire)[len(prompt) - 1 : -1]
+            terms += kl_terms(own, log_p[range(len(text)), text].numpy()).tolist()
+    assert len(terms) > 1000
+    assert np.mean(terms) < 0.003
+
+
+def test_scored_draws_are_the_same_draws(prompt: list[int], openvino_folder: Path) -> None:
+    wire = tiny.wire()
+    sampler = OpenVinoSampler(openvino_folder, wire.end, 1)
+    plain = sampler.draw(prompt, 70, np.random.default_rng(3), limit=6)
+    scored = sampler.draw_scored(prompt, 70, np.random.default_rng(3), limit=6)
+    assert [text[:-1] if text[-1] == wire.end else text for text, _ in scored] == plain
+    assert all(len(text) == len(own) for text, own in scored)
+    assert {wire.end} < {text[-1] for text, _ in scored}  # some ended, some met the limit
+
+
+def test_keys_and_values_are_kept_in_what_is_asked_for(
+    openvino_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kept() -> int:
+        sampler = OpenVinoSampler(openvino_folder, tiny.wire().end)
+        sampler.draw([5], 1, np.random.default_rng(0), limit=1)
+        return int(sampler._engine.get_metrics().kv_cache_size_in_bytes)
+
+    values = 2 * tiny.SHAPE.layers * tiny.SHAPE.kv_heads * tiny.SHAPE.head_size
+    in_16_bits = CACHE_BLOCKS * BLOCK_TOKENS * values * 2
+    assert openvino_sampler.KV_CACHE == "f16"
+    assert kept() == in_16_bits
+    monkeypatch.setattr(openvino_sampler, "KV_CACHE", "u8")
+    assert kept() < in_16_bits
 
 
 def test_weights_that_cannot_be_prepared_leave_nothing(tmp_path: Path) -> None:

@@ -119,26 +119,6 @@ class Network(Corpus):
             )
         return np.asarray(summed / total, np.float64)
 
-    def described(self) -> str:
-        """The network in words and numbers: a line for each variable and case of its parents.
-
-        Probabilities have four significant digits. Never train on that of a held-out network.
-        """
-        lines = [f"{self.name}: {self.schema.doc}"]
-        for name, node in self._nodes.items():
-            for case in np.ndindex(node.table.shape[:-1]):
-                known = tuple(
-                    Binding(parent, self._nodes[parent].values[i])
-                    for parent, i in zip(node.parents, case, strict=True)
-                )
-                shares = (
-                    f"{value} {_shown(p)}"
-                    for value, p in zip(node.values, node.table[case], strict=True)
-                )
-                given = f" | {format_bindings(known)}" if known else ""
-                lines.append(f"{name}{given}: {', '.join(shares)}")
-        return "\n".join(lines)
-
     def is_held_out(self, values: Mapping[str, str]) -> bool:
         """Always False: equal records stand in both splits, so values don't tell them apart.
 
@@ -234,11 +214,6 @@ def _spaced(word: str) -> str:
     A capital begins a word where a small letter stands before it.
     """
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", word).replace("_", " ").strip().lower()
-
-
-def _shown(p: float) -> str:
-    """A probability with four significant digits, never in powers of ten."""
-    return np.format_float_positional(p, precision=4, fractional=False, trim="-")
 
 
 def _frozen(table: NDArray[np.float64]) -> NDArray[np.float64]:
