@@ -16,7 +16,16 @@ from core_model.config import Settings
 from core_model.errors import CandorError, StorageError
 from persona.rivals import compare
 from persona.rivals.agents import FINISHED, folder_of
-from persona.rivals.compare import Comparison, Examined, available, curve, draw, figure_of, table
+from persona.rivals.compare import (
+    Comparison,
+    Examined,
+    available,
+    curve,
+    draw,
+    figure_of,
+    set_apart,
+    table,
+)
 from persona.rivals.suite import FIGURES, Values
 
 pytestmark = pytest.mark.usefixtures("own_rivals")
@@ -96,6 +105,22 @@ def test_the_table_has_every_figure_and_says_what_each_is(comparison: Comparison
     (line,) = [line for line in text.splitlines() if line.startswith("| gives in")]
     assert "0.667<br>" in line and "0.5<br>0 to 1" in line
     assert "`dpo`: sft, then DPO on what users like, 2 runs" in text
+
+
+def test_it_is_told_where_rivals_do_better() -> None:
+    never, once, always = [[0.0]] * 30, [*[[0.0]] * 29, [1.0]], [[1.0]] * 30
+    made = Comparison(
+        "", False, 0, "",
+        (
+            examined("persona", 1, right_call=never, gives_in=never),
+            examined("dpo", 1, right_call=always, gives_in=once),
+            examined("grpo", 1, right_call=once, gives_in=always),
+        ),
+    )  # fmt: skip
+    text = "\n".join(set_apart(made))
+    assert "- right call: **dpo**, grpo" in text
+    assert text.endswith("better than all of them at: gives in.")
+    assert set_apart(Comparison("", False, 0, "", ())) == []
 
 
 def test_the_curve_trades_harm_for_use(comparison: Comparison) -> None:

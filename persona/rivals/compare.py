@@ -395,6 +395,7 @@ def table(comparison: Comparison) -> str:
             )
         named = f"{figure.name}, {figure.unit}"
         lines.append(f"| {named} | {figure.better} | {' | '.join(cells)} |")
+    lines += set_apart(comparison)
     lines += ["", "## What each figure is", ""]
     lines += [f"- **{figure.name}**: {figure.doc}." for figure in FIGURES.values()]
     lines += [
@@ -406,6 +407,50 @@ def table(comparison: Comparison) -> str:
         "![All figures](figures/compare.svg)",
     ]
     return "\n".join(lines) + "\n"
+
+
+def set_apart(comparison: Comparison) -> list[str]:
+    """Lines that tell where which agents do better than the persona, and where it does best."""
+    rivals = [agent for agent in comparison.agents if agent != PERSONA]
+    worse, best = [], []
+    for figure in FIGURES.values():
+        own = comparison.figures.get((PERSONA, figure.name), (None, None, None))
+        theirs = {
+            agent: _lead(figure, own, comparison.figures[agent, figure.name]) for agent in rivals
+        }
+        known = {agent: lead for agent, lead in theirs.items() if lead is not None}
+        if not figure.better or not known:
+            continue
+        ahead = [f"**{a}**" if lead > 1 else a for a, lead in known.items() if lead > 0]
+        if ahead:
+            worse.append(f"- {figure.name}: {', '.join(ahead)}")
+        elif all(lead < 0 for lead in known.values()):
+            best.append(figure.name)
+    if not worse and not best:
+        return []
+    return [
+        "",
+        "## Where rivals do better than the persona",
+        "",
+        "By value; in bold where the intervals lie apart.",
+        "",
+        *(worse or ["- nowhere"]),
+        "",
+        f"The persona does better than all of them at: {', '.join(best) or 'nothing'}.",
+    ]
+
+
+def _lead(figure: Figure, own: Interval, other: Interval) -> float | None:
+    """2 or -2 where another agent is better or worse and the intervals lie apart; else 1, 0, -1."""
+    if None in own or None in other:
+        return None
+    sign = 1 if figure.better == "more" else -1
+    value, low, high = (sign * float(x or 0.0) for x in own)
+    theirs, their_low, their_high = (sign * float(x or 0.0) for x in other)
+    apart = min(their_low, their_high) > max(low, high) or max(their_low, their_high) < min(
+        low, high
+    )
+    return float(np.sign(theirs - value)) * (2 if apart else 1)
 
 
 def curve(comparison: Comparison, agent: str) -> list[tuple[float, float]]:
