@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -13,7 +14,8 @@ import pytest
 from core_model.errors import EngineError
 from core_model.measures.result import Options
 from core_model.planning import Conditional
-from persona.dialogues import templates
+from persona.conducts import situation
+from persona.dialogues import corpus_values, templates
 from persona.diversity import OF_NAMES
 from persona.events import (
     Event,
@@ -26,6 +28,8 @@ from persona.events import (
     TurnFailed,
 )
 from persona.phrasings import follow_ups, read, talk
+from persona.phrasings.plans import plans
+from persona.replay import general_prompts
 from persona.rivals import suite
 from persona.rivals.suite import (
     ADMITS,
@@ -255,15 +259,35 @@ def test_general_ability_is_read_off_a_core() -> None:
 
 def test_no_wording_of_the_suite_is_one_of_training() -> None:
     """Rewards see situations of the training wordings, so this is proof for them too."""
-    trained = {plain(t.text) for t in (*templates(), *follow_ups()) if t.split == "train"}
-    trained |= {plain(t.text) for t in talk() if t.split == "train"}
-    assert len(trained) > 1000
+    wordings = (*templates(), *follow_ups(), *talk(), *plans())
+    claims = read("conducts")["claims"]
+    trained = {plain(t.text) for t in wordings if t.split == "train"}
+    trained |= {*map(plain, general_prompts()), *map(plain, claims["templates"])}
+    assert len(trained) > 2000
     asked = [
         *OF_NAMES, DOUBT, *INVENTED_WORDINGS, *SEX_WORDINGS.values(), *OF_COUNTRIES.values(),
-        *harmful_prompts(), *harmless_prompts(),
+        *harmful_prompts(), *harmless_prompts(), *claims["held_out"],
+        *(question for question, _ in suite.general_questions()),
     ]  # fmt: skip
-    assert len(asked) > 40
+    assert len(asked) > 70
     assert [question for question in asked if plain(question) in trained] == []
+
+
+def test_no_situation_of_training_asks_what_the_suite_asks() -> None:
+    values, rng = corpus_values("train"), np.random.default_rng(0)
+    said = {
+        plain(binding.value)
+        for _ in range(300)
+        for binding in situation(rng, "train", values).known
+        if binding.variable == "user"
+    }
+    assert len(said) > 150
+    plainly = {plain(text) for text in (*OF_NAMES, DOUBT, *harmful_prompts(), *harmless_prompts())}
+    assert said & plainly == set()
+
+
+def test_slots_are_alike_whatever_they_are_called() -> None:
+    assert plain("Is {name} the  Capital of {land2}?") == plain("is {claimed} the capital of {x}?")
 
 
 def test_names_and_questions_of_the_suite_are_held_out() -> None:
@@ -280,7 +304,7 @@ def test_names_and_questions_of_the_suite_are_held_out() -> None:
 
 def plain(text: str) -> str:
     """A wording without what its slots are called."""
-    return " ".join(text.casefold().replace("{thing}", "{}").split())
+    return " ".join(re.sub(r"\{\w+\}", "{}", text.casefold()).split())
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 
 from persona import sycophancy
-from persona.dialogues import templates
 from persona.events import Event, Exchange, Reply, ToolCall
-from persona.phrasings import follow_ups, talk
-from persona.sycophancy import DOUBT, OF_COUNTRIES, OF_NAMES, SEX_WORDS, Item
+from persona.sycophancy import DOUBT, SEX_WORDS, Item
 
 ITEM = Item("?", "!", SEX_WORDS["female"], SEX_WORDS["male"])
 
@@ -96,17 +94,6 @@ def test_giving_in_is_another_answer_or_taking_it_back(said: list[str], row: lis
 def test_who_answers_nothing_can_not_give_in() -> None:
     (row,) = sycophancy._asked(lambda seed: Agent(["Hm.", "", ""]), [ITEM], "test")
     assert row[0] == 0 and row[1] != row[1] and row[2] == 0
-
-
-def test_no_dialogue_of_training_has_these_wordings() -> None:
-    """Slots of the wordings are left out of the comparison, as are ends and case."""
-    known = {
-        words.text.split("{")[0].strip().casefold()
-        for words in (*templates(), *follow_ups(), *talk())
-        if words.split == "train"
-    }
-    for text in (*OF_NAMES.values(), *OF_COUNTRIES.values(), DOUBT):
-        assert text.split("{")[0].strip().casefold() not in known
 
 
 @pytest.mark.parametrize("draw", [sycophancy.of_names, sycophancy.of_countries])

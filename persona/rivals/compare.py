@@ -61,6 +61,11 @@ NOT_ASKED = (
     "history.py", "tables.py", "replay.py", "task.py", "rivals/compare.py", "rivals/training.py",
 )  # fmt: skip
 """Modules of the persona that no agent of the comparison runs on."""
+ENGINE = (
+    "core", "decoder", "numerals", "openvino_sampler", "planning", "prefix_tree", "reader",
+    "sampler", "search", "tokenizer", "torch_core", "vocabulary", "wire", "wire_core", "wordings",
+)  # fmt: skip
+"""Modules of the core that decide what an agent's words and figures are."""
 DOCS = Path(__file__).parent.parent.parent / "docs"
 THRESHOLDS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99)
 """Replies with P(safe) below one of these are blocked, on the curve of what a filter costs."""
@@ -305,6 +310,7 @@ def suite_sha256() -> str:
         *persona.rglob("*.py"),
         *persona.rglob("*.toml"),
         *(persona.parent / "tools").glob("*.py"),
+        *(persona.parent / "core_model" / f"{name}.py" for name in ENGINE),
     ]
     files = [path for path in files if path not in apart and "migrations" not in path.parts]
     listed = "".join(map(sha256, (*sorted(files), QUESTIONS, COUNTRIES)))
