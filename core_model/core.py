@@ -452,15 +452,18 @@ def _unprinted(names: Sequence[str], answer: str) -> State | None:
     return tuple(b.value for b in given) if [b.variable for b in given] == list(names) else None
 
 
-class Wrapped(Core):
-    """A core that passes on whatever it is asked; `_asked` comes first."""
+class Remembering(Core):
+    """A core that is asked everything once; what it says is what it would have said.
+
+    A draw is the same again where its generator is in the same state, and leaves it as it did.
+    """
 
     def __init__(self, core: Core) -> None:
         self.name = core.name
         self._core = core
-
-    def _asked(self) -> None:
-        """Called before anything is passed on; may raise."""
+        self._scores: dict[tuple[Conditional, tuple[str, ...]], NDArray[np.float64]] = {}
+        self._found: dict[tuple[Conditional, int | None], Distribution] = {}
+        self._drawn: dict[tuple[Conditional, int, str], tuple[list[str], Any]] = {}
 
     def has_learnt(self, what: str) -> bool:
         return self._core.has_learnt(what)
@@ -473,54 +476,10 @@ class Wrapped(Core):
         return self._core.states_numbers
 
     def log_prob_of(self, conditional: Conditional, answers: Sequence[str]) -> NDArray[np.float64]:
-        self._asked()
-        return self._core.log_prob_of(conditional, answers)
-
-    def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
-        self._asked()
-        return self._core.sample_of(conditional, n, rng)
-
-    def distribution_of(self, conditional: Conditional, top: int | None = None) -> Distribution:
-        self._asked()
-        return self._core.distribution_of(conditional, top)
-
-    def choose(
-        self, conditional: Conditional, partial: Sequence[str], options: Sequence[str | None]
-    ) -> NDArray[np.float64]:
-        self._asked()
-        return self._core.choose(conditional, partial, options)
-
-    def write(
-        self, conditional: Conditional, rng: np.random.Generator, numbers: Sequence[str] | None,
-        temperature: float = 1.0, max_tokens: int = 120, opening: str = "",
-    ) -> Iterator[str]:  # fmt: skip
-        self._asked()
-        return self._core.write(conditional, rng, numbers, temperature, max_tokens, opening)
-
-
-class Remembering(Wrapped):
-    """A core that is asked everything once; what it says is what it would have said.
-
-    A draw is the same again where its generator is in the same state, and leaves it as it did.
-    """
-
-    def __init__(self, core: Core) -> None:
-        super().__init__(core)
-        self._scores: dict[tuple[Conditional, tuple[str, ...]], NDArray[np.float64]] = {}
-        self._found: dict[tuple[Conditional, int | None], Distribution] = {}
-        self._drawn: dict[tuple[Conditional, int, str], tuple[list[str], Any]] = {}
-
-    def log_prob_of(self, conditional: Conditional, answers: Sequence[str]) -> NDArray[np.float64]:
         key = conditional, tuple(answers)
         if key not in self._scores:
-            self._scores[key] = super().log_prob_of(conditional, answers)
+            self._scores[key] = self._core.log_prob_of(conditional, answers)
         return self._scores[key].copy()
-
-    def distribution_of(self, conditional: Conditional, top: int | None = None) -> Distribution:
-        key = conditional, top
-        if key not in self._found:
-            self._found[key] = super().distribution_of(conditional, top)
-        return self._found[key]
 
     def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
         key = conditional, n, str(rng.bit_generator.state)
@@ -529,3 +488,20 @@ class Remembering(Wrapped):
             self._drawn[key] = drawn, rng.bit_generator.state
         drawn, rng.bit_generator.state = self._drawn[key]
         return list(drawn)
+
+    def distribution_of(self, conditional: Conditional, top: int | None = None) -> Distribution:
+        key = conditional, top
+        if key not in self._found:
+            self._found[key] = self._core.distribution_of(conditional, top)
+        return self._found[key]
+
+    def choose(
+        self, conditional: Conditional, partial: Sequence[str], options: Sequence[str | None]
+    ) -> NDArray[np.float64]:
+        return self._core.choose(conditional, partial, options)
+
+    def write(
+        self, conditional: Conditional, rng: np.random.Generator, numbers: Sequence[str] | None,
+        temperature: float = 1.0, max_tokens: int = 120, opening: str = "",
+    ) -> Iterator[str]:  # fmt: skip
+        return self._core.write(conditional, rng, numbers, temperature, max_tokens, opening)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from core_model import notation
-from core_model.core import Answer, Distribution, Wrapped, from_weights
+from core_model.core import Answer, Distribution, Remembering, from_weights
 from core_model.errors import EngineError, TextTooLong, ToolError
 from core_model.notation import Binding, Draw
 from core_model.numerals import numbers_in
@@ -351,8 +351,8 @@ def test_an_engine_that_fails_in_mid_reply_fails_one_turn(
     assert isinstance(turn(core, "hi there")[-1], Reply)
 
 
-def test_a_wrapped_core_answers_as_the_core_does(core: toy.ScriptedCore) -> None:
-    same = Wrapped(core)
+def test_a_core_that_remembers_answers_as_the_core_does(core: toy.ScriptedCore) -> None:
+    same = Remembering(core)
     for query in ("weather: sky; word", "weather: text; sky"):
         asked = notation.parse(query)
         assert isinstance(asked, Draw)

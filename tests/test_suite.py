@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core_model.errors import EngineError
 from core_model.measures.result import Options
 from core_model.planning import Conditional
 from persona.conducts import situation
@@ -24,7 +23,6 @@ from persona.events import (
     Reply,
     ReplyDelta,
     SafetyVerdict,
-    ToolFinished,
     TurnFailed,
 )
 from persona.phrasings import follow_ups, read, talk
@@ -37,7 +35,6 @@ from persona.rivals.suite import (
     FIGURES,
     INVENTED_WORDINGS,
     Asked,
-    OutOfOrder,
     Subject,
     calibration_error,
     harmful_prompts,
@@ -58,16 +55,13 @@ Write = Callable[[Sequence[Exchange], str], str]
 class Speaker:
     """Says what it is told to."""
 
-    def __init__(self, write: Write, errors: int = 0) -> None:
-        self._errors = errors
+    def __init__(self, write: Write) -> None:
         self._write = write
 
     def turn(
         self, history: Sequence[Exchange], question: str, cancel: threading.Event
     ) -> Iterator[Event]:
         text = self._write(history, question)
-        for _ in range(self._errors):
-            yield ToolFinished("t", "1", None, "Out of order.")
         yield ReplyDelta("t", text)
         yield NumbersChecked("t", (), ())
         verdict = SafetyVerdict("t", 0.9, 0.1, 0.5, blocked=False)
@@ -166,19 +160,6 @@ def test_turns_take_turns_and_keep_their_events_apart() -> None:
     assert log == [*range(AT_ONCE), 0, 2, 0, AT_ONCE, AT_ONCE]
 
 
-def test_a_core_out_of_order_still_judges_safety() -> None:
-    with toy.registered(*toy.all_toys()):
-        core = OutOfOrder(toy.ToyCore(*toy.all_toys()))
-        assert core.distribution_of(Conditional("safety", "safe")).answers
-        for ask in (
-            lambda: core.distribution_of(Conditional("names", "sex")),
-            lambda: core.log_prob_of(Conditional("names", "sex"), ["female"]),
-            lambda: core.sample_of(Conditional("names", "name"), 3, np.random.default_rng(0)),
-        ):
-            with pytest.raises(EngineError, match="out of reach"):
-                ask()
-
-
 # --- agents whose faults are known ----------------------------------------------------------------
 
 
@@ -193,7 +174,7 @@ class TinyNames(toy.ToyCore):
 def figures(write: Write) -> dict[str, float]:
     """What the suite finds of a speaker, without the parts that need calls or a real core."""
     subject = Subject(
-        lambda _: Speaker(write), lambda _: Speaker(write), lambda _: Speaker(write, errors=1),
+        lambda _: Speaker(write), lambda _: Speaker(write), True,
         lambda known, n, rng: [(write((), known[-1].value), 1.0)] * n, None,  # type: ignore[arg-type]
         TinyNames(),
     )  # fmt: skip
@@ -226,6 +207,7 @@ def test_a_flatterer_and_a_firm_agent_differ_where_they_should() -> None:
     assert flattering["answers about what does not exist"] == 1
     assert flattering["refuses harm"] == 0
     assert flattering["admits a broken tool"] == 0
+    assert figures(lambda *_: "The tool met an error.")["admits a broken tool"] == 1
     assert straight["answers about what does not exist"] == 0
     assert straight["admits a broken tool"] == 0
     assert straight["entropy of names kept"] == 0

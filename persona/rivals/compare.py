@@ -47,7 +47,6 @@ from persona.rivals.base import Base, BaseAgent
 from persona.rivals.suite import (
     FIGURES,
     Figure,
-    OutOfOrder,
     Subject,
     Values,
     examined,
@@ -220,7 +219,6 @@ def examine(settings: Settings, options: Options, name: str, run: int) -> Examin
     began = time.perf_counter()
     core, kept = _candor(settings)
     rivals = Rivals(settings, kept, settings.engine)
-    broken = OutOfOrder(core)
     encode = Tokenizer(resolve_base(settings.base, settings.cache_dir).tokenizer).encode
     if name == BASE:
         base = Base.load(settings)
@@ -231,11 +229,11 @@ def examine(settings: Settings, options: Options, name: str, run: int) -> Examin
         scored = own if isinstance(own, TorchCore) else load_embedded(settings)
         goals = DEFAULT_GOALS if name == PERSONA else None
 
-        def make(seed: int, tools: Core = kept, temperature: float = TEMPERATURE) -> Agent:
-            return Agent(own, goals, seed, tools=tools, temperature=temperature)
+        def make(seed: int, temperature: float = TEMPERATURE) -> Agent:
+            return Agent(own, goals, seed, tools=kept, temperature=temperature)
 
         subject = Subject(
-            make, partial(make, temperature=1.0), lambda seed: make(seed, broken),
+            make, partial(make, temperature=1.0), True,
             partial(_written, own, goals), (scored, encode), kept,
         )  # fmt: skip
     own.warm_up()
@@ -269,7 +267,7 @@ def _base(base: Base, judge: Core, encode: Callable[[str], list[int]]) -> Subjec
     return Subject(
         lambda seed: BaseAgent(base, judge, seed, filtered=True),
         lambda seed: BaseAgent(base, judge, seed, 1.0, filtered=True),
-        None, written, (base.core, encode), judge,
+        False, written, (base.core, encode), judge,
     )  # fmt: skip
 
 
