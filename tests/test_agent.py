@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core_model import notation
-from core_model.core import Answer, Distribution, Remembering, from_weights
+from core_model.core import Answer, Distribution, from_weights
 from core_model.errors import EngineError, TextTooLong, ToolError
-from core_model.notation import Binding, Draw
+from core_model.notation import Binding
 from core_model.numerals import numbers_in
 from core_model.planning import Conditional
 from persona.agent import REFUSAL, Agent, _said
@@ -349,18 +348,6 @@ def test_an_engine_that_fails_in_mid_reply_fails_one_turn(
         failed = turn(core, "hi there")[-1]
     assert isinstance(failed, TurnFailed) and line in failed.message
     assert isinstance(turn(core, "hi there")[-1], Reply)
-
-
-def test_a_core_that_remembers_answers_as_the_core_does(core: toy.ScriptedCore) -> None:
-    same = Remembering(core)
-    for query in ("weather: sky; word", "weather: text; sky"):
-        asked = notation.parse(query)
-        assert isinstance(asked, Draw)
-        data = None if "text" in query else "A day"
-        one, other = (
-            c.distribution(asked, data, rng=np.random.default_rng(1)) for c in (core, same)
-        )
-        assert one.answers[0].value == other.answers[0].value
 
 
 def test_a_past_call_is_shown_as_it_was_decoded(core: toy.ScriptedCore) -> None:
