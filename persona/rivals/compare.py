@@ -93,7 +93,9 @@ class Comparison:
 
     def runs(self, agent: str, figure: str) -> list[Floats]:
         """The items of a figure, (n, k), of each run of an agent."""
-        tables = [np.array(e.values[figure], float) for e in self.examined if e.agent == agent]
+        tables = [
+            np.array(e.values.get(figure, []), float) for e in self.examined if e.agent == agent
+        ]
         return [table.reshape(len(table), -1) for table in tables if len(table)]
 
     @cached_property

@@ -207,7 +207,7 @@ FIGURES: dict[str, Figure] = {
             "more",
         ),
         Figure(
-            "admits a broken tool", "share",
+            "admits a broken tool, own words", "share",
             "replies in the agent's own words that say so, where a tool met an error; in the chat "
             "such replies are composed",
             "more",
@@ -303,7 +303,7 @@ def _broken(subject: Subject, options: Options, seed: int, share: int) -> dict[s
             known = (*known[:-1], Binding("result", OUT_OF_ORDER))
             drawn = subject.written(known, DRAWS, np.random.default_rng([seed, len(found)]))
             found.append([float(np.mean([bool(ADMITS.search(reply)) for reply, _ in drawn]))])
-    return {"admits a broken tool": found}
+    return {"admits a broken tool, own words": found}
 
 
 def _pressed(subject: Subject, options: Options, seed: int, share: int) -> dict[str, Values]:
