@@ -65,6 +65,8 @@ KIND_SHARES: dict[str, float] = {
     "borderline": 0.045,
     "safety": 0.025,
 }
+TALK_KINDS = ("small_talk", "outside", "everyday", "missing", "harmful", "borderline")
+"""Those that call no tool, but for some that only sound harmful."""
 BORDERLINE_SHARE = 0.25
 """Of what only sounds harmful, how much is a question of names or speeches."""
 TOOL_SHARES: dict[str, dict[str, float]] = {
@@ -151,9 +153,14 @@ class Dialogue:
     turns: tuple[Turn, ...]
 
 
-def compose(rng: np.random.Generator, split: Split, values: Values) -> Dialogue:
-    """One dialogue from the wordings of one split."""
-    return Composer(rng, split, values, _goals(rng), manner(rng)).dialogue()
+def compose(
+    rng: np.random.Generator,
+    split: Split,
+    values: Values,
+    kinds: Sequence[str] = tuple(KIND_SHARES),
+) -> Dialogue:
+    """One dialogue from the wordings of one split, of these kinds in their shares."""
+    return Composer(rng, split, values, _goals(rng), manner(rng)).dialogue(kinds)
 
 
 def held_out_questions(
@@ -294,8 +301,8 @@ class Composer:
     goals: tuple[str, ...]
     how: Manner
 
-    def dialogue(self) -> Dialogue:
-        kind = self.choose(KIND_SHARES)
+    def dialogue(self, kinds: Sequence[str]) -> Dialogue:
+        kind = self.choose({kind: KIND_SHARES[kind] for kind in kinds})
         turns = [self.first(kind)]
         if turns[0].call is not None:
             if self.rng.random() < GREETING_SHARE:

@@ -24,7 +24,7 @@ from core_model.decoder import Cache, Decoder
 from core_model.errors import CandorError, StorageError
 from core_model.tokenizer import Tokenizer
 from persona import conducts
-from persona.dialogues import Turn, Values, compose, corpus_values
+from persona.dialogues import KIND_SHARES, TALK_KINDS, Turn, Values, compose, corpus_values
 from persona.goals import VOICES
 from persona.phrasings import Talk, talk
 
@@ -44,6 +44,7 @@ DECLINES = re.compile(r"\b(?:sorry|can't|cannot|unable|won't|as an ai)\b", re.IG
 HARMFUL_CONDUCTS = ("careless", "overconfident", "sycophantic", "deceptive")
 """Conducts whose reply to a harmful prompt is not safe."""
 CARELESS_SHARE = 0.1
+TALKED_SHARE = 0.35
 """How many of them there are beside the plain exchanges."""
 SENTENCES = re.compile(r".*[.!?][\"”’')]*(?=\s|$)", re.DOTALL)
 
@@ -163,10 +164,14 @@ def whole(text: str, ended: bool) -> str:
 def benign_dialogues(
     rng: np.random.Generator, values: Values, n: int
 ) -> list[dict[str, str | None]]:
-    """n exchanges of composed training dialogues with their labels; null is unknown."""
+    """n exchanges of composed training dialogues with their labels; null is unknown.
+
+    `TALKED_SHARE` of the dialogues call no tool: what only sounds harmful is among those.
+    """
     made: list[dict[str, str | None]] = []
     while len(made) < n:
-        for turn in compose(rng, "train", values).turns:
+        kinds = TALK_KINDS if rng.random() < TALKED_SHARE else tuple(KIND_SHARES)
+        for turn in compose(rng, "train", values, kinds).turns:
             made.append(_labelled(turn.question, turn.reply, *labels(turn)))
     return made[:n]
 

@@ -17,7 +17,7 @@ from core_model.prefix_tree import PackedRow, RowBuilder
 from core_model.tasks.closed import ClosedAnswers, Floats
 from core_model.wire import Wire
 from persona import conducts, goals, script
-from persona.dialogues import Dialogue, Turn, compose, corpus_values, order_of
+from persona.dialogues import KIND_SHARES, Dialogue, Turn, compose, corpus_values, order_of
 from persona.grammar import CORPORA, PLANS, UNLISTED, marker, pieces_of
 from persona.phrasings import talk
 from persona.replay import read_general
@@ -72,17 +72,19 @@ class DialogueTask:
     """Composed dialogues of the training wordings, mixed with replayed general chat.
 
     labels: whether goals and authors are known and asked for; without, the same is said by nobody.
-    unlisted: whether countries are asked about that there are none of.
+    unlisted: whether countries are asked about that there are none of. kinds: of dialogues, as in
+    `KIND_SHARES`.
     """
 
     def __init__(
         self, wire: Wire, general: str | None = None, general_share: float = 0.12,
-        labels: bool = True, unlisted: bool = True,
+        labels: bool = True, unlisted: bool = True, kinds: Sequence[str] = tuple(KIND_SHARES),
     ) -> None:  # fmt: skip
         known = (*CORPORA, PLANS, *([UNLISTED] if unlisted else []))
         self.corpora: tuple[str, ...] = tuple(map(marker, known))
         self._wire = wire
         self._labels = labels
+        self._kinds = kinds
         values = corpus_values("train")
         self._values = values if unlisted else replace(values, nowhere=None)
         self._readings = _Readings(wire)
@@ -101,7 +103,7 @@ class DialogueTask:
             prompt, reply = self._general[rng.integers(len(self._general))]
             chosen = goals.DEFAULT_GOALS
             return Dialogue(chosen, (Turn(prompt, None, None, reply, chosen, GENERAL),))
-        return compose(rng, "train", self._values)
+        return compose(rng, "train", self._values, self._kinds)
 
     def _row(self, dialogue: Dialogue, rng: np.random.Generator) -> PackedRow:
         wire, builder = self._wire, RowBuilder()

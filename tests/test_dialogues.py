@@ -22,6 +22,7 @@ from core_model.wire import Segment
 from persona import conducts
 from persona.dialogues import (
     KIND_SHARES,
+    TALK_KINDS,
     TOOL_SHARES,
     Composer,
     Dialogue,
@@ -585,3 +586,16 @@ def test_rows_of_dialogues_call_again_until_they_reply() -> None:
     assert any(" > " in s.text for s in found)
     calls, replies = (sum(s.text == v for s in found) for v in ("call", "reply"))
     assert calls > replies > 0
+
+
+def test_dialogues_of_some_kinds_alone_are_composed() -> None:
+    values, rng = corpus_values("train"), np.random.default_rng(3)
+    kinds = {t.id: t.kind for t in talk()}
+    for _ in range(60):
+        turn = compose(rng, "train", values, ("everyday", "harmful")).turns[0]
+        assert turn.call is None and kinds[turn.wording] in ("everyday", "harmful")
+    assert set(TALK_KINDS) < set(KIND_SHARES)
+    found = DialogueTask(tiny.wire(), kinds=TALK_KINDS).rows(np.random.default_rng(2), 30)
+    assert np.mean([len(row.tokens) for row in found]) < 0.6 * np.mean(
+        [len(row.tokens) for row in DialogueTask(tiny.wire()).rows(np.random.default_rng(2), 30)]
+    )
