@@ -69,7 +69,7 @@ def test_figures_of_an_old_definition_keep_it_and_are_held_to_no_floor() -> None
     assert "- date: 2026-11-25 to 2026-11-26\n" in text
 
 
-@pytest.mark.parametrize("name", ["benchmark", "benchmark-server"])
+@pytest.mark.parametrize("name", ["benchmark", "benchmark-float32", "benchmark-server"])
 def test_the_tables_in_docs_are_those_of_their_files(name: str) -> None:
     report = Report.read(DOCS / f"{name}.json")
     assert report is not None
