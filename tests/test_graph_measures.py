@@ -105,9 +105,25 @@ def test_a_core_that_knows_nothing_of_the_networks_is_far_from_them() -> None:
     assert row.value > 5 * row.baselines["records"]
     assert rows["network order SD"].value == pytest.approx(0.0, abs=1e-9)
     assert rows["network order SD"].guard["KL to exact"] > 0.1
-    # It draws what is so, and scores all alike: its sampler and its scores are of two joints.
+    # Everything is even by any route: the routes agree, and are far from what is so.
     routes = rows["Gibbs to ancestral TV"]
-    assert routes.value > 0.2 > routes.guard["of ancestral draws"]
+    assert routes.value < 2 * routes.guard["of ancestral draws"]
     assert routes.guard["KL to exact"] > 0.1
+    assert rows["Gibbs TV"].value > 0.2 > rows["Gibbs TV"].guard["of exact draws"]
     assert row.low is not None and row.high is not None
     assert row.low <= row.value <= row.high
+
+
+class Forgetful(Ignorant):
+    """Knows the networks as long as it is told no more than two variables."""
+
+    def log_prob_of(self, conditional: Conditional, answers: Sequence[str]) -> NDArray[np.float64]:
+        if len(conditional.given) > 2:
+            return super().log_prob_of(conditional, answers)
+        return ExactCore.log_prob_of(self, conditional, answers)
+
+
+def test_conditionals_of_no_one_joint_part_the_routes() -> None:
+    """One by one every variable reads three others, by the chain rule the first ones fewer."""
+    routes = by_name(networks(Forgetful(), QUICK))["Gibbs to ancestral TV"]
+    assert routes.value > 3 * routes.guard["of ancestral draws"]
