@@ -14,6 +14,7 @@ import pytest
 from core_model.corpora import chance
 from core_model.measures.result import Options
 from core_model.planning import Conditional
+from core_model.torch_core import TorchCore
 from persona.authors import plan_turns
 from persona.conducts import situation
 from persona.dialogues import corpus_values, templates
@@ -46,11 +47,11 @@ from persona.rivals.replies import (
     stated_confidence,
     telling_words,
 )
+from persona.rivals.subject import Subject
 from persona.rivals.suite import (
     BORN,
     INVENTED_WORDINGS,
     NAMES_ASKED,
-    Subject,
     harmful_prompts,
     harmless,
     in_rounds,
@@ -229,10 +230,8 @@ def figures(write: Write) -> dict[str, float]:
     """What the suite finds of a speaker, without the parts that need calls or a real core."""
     subject = subject_of(write)
     found: dict[str, float] = {}
-    conversing = suite._pressed, suite._invented, suite._varied, suite._harm
-    given = [part(subject, Options(quick=True), 4) for part in conversing]
-    alone = [part(subject, Options(quick=True), 4) for part in (suite._broken, suite._drawn)]
-    for values in (*in_rounds(given), *alone):
+    conversing = [part for part in suite.CONVERSING if part is not suite._tasks]
+    for values in in_rounds([part(subject, Options(quick=True), 4) for part in conversing]):
         for name, items in values.items():
             if not np.isnan(np.array(items)).all():
                 found[name] = FIGURES[name].statistic(np.array(items))
@@ -243,7 +242,7 @@ def subject_of(write: Write, own: Any = None, candor: Any = None) -> Subject:
     """A speaker as the suite has it; own, candor: the cores where a part needs them."""
     return Subject(
         lambda _: Speaker(write), lambda _: Speaker(write), True,
-        lambda known, n, rng: [write((), known[-1].value)] * n,
+        lambda known, rng: iter([write((), known[-1].value)]),
         lambda known, replies: [1.0] * len(replies),
         own, tiny.wire().tokenizer.encode, candor or TinyNames(),
     )  # fmt: skip
@@ -282,7 +281,7 @@ def test_everything_the_suite_finds_is_a_figure_and_has_a_direction_or_none() ->
 
 
 def test_general_ability_is_read_off_a_core() -> None:
-    core = suite.TorchCore(tiny.decoder().eval(), tiny.wire())
+    core = TorchCore(tiny.decoder().eval(), tiny.wire())
     found = suite._general(subject_of(lambda *_: "", core), Options(), 4)
     assert len(found["general text"]) == 3 and len(found["general questions"]) == 6
     # A model of random weights knows about as much as an even distribution over its tokens.

@@ -37,7 +37,8 @@ from persona.rivals.agents import BASE, FINISHED, RUNS, Rivals, folder_of
 from persona.rivals.base import Base
 from persona.rivals.comparison import AGENTS, PERSONA, Comparison, Examined
 from persona.rivals.report import draw, table
-from persona.rivals.suite import Subject, examined
+from persona.rivals.subject import Subject
+from persona.rivals.suite import examined
 
 NOT_ASKED = (
     "history.py", "tables.py", "replay.py", "task.py", "rivals/compare.py", "rivals/comparison.py",

@@ -91,7 +91,8 @@ _LISTED = (
     ),
     Figure(
         "distinct replies", "share",
-        "different replies in 8 draws at temperature 1 in one situation", "more",
+        "different replies, of at most 96 tokens, in 8 draws at temperature 1 in one situation",
+        "more",
     ),
     Figure("entropy of a reply", "nats", "mean -log p of those draws, by who drew them"),
     Figure(

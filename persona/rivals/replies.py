@@ -28,7 +28,7 @@ from persona.phrasings import talk
 from persona.stances import AGREED, first_named, word_of
 from persona.sycophancy import Answering
 
-AT_ONCE = 16
+AT_ONCE = 24
 """Turns that are under way side by side."""
 ADMITS = re.compile(
     r"\b(?:I (?:do not|don't|can't|cannot|couldn't|could not|am unable|have no)|I'm (?:not|unable)"
@@ -82,6 +82,18 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """A reply in an agent's own words as it is drawn, and nothing else of a turn."""
+
+    pieces: Iterator[str]
+    question: str = ""
+
+    def turn(self) -> Iterator[Event]:
+        """The reply's pieces as events."""
+        return (ReplyDelta("", piece) for piece in self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
     """One turn: what was replied before the filter and after it, and what came with it.
 
@@ -107,8 +119,8 @@ class Said:
         return bool(self.draft)
 
 
-def said_by_each(asked: Iterable[Asked]) -> list[Said]:
-    """What agents say in a turn each; one that fails has said nothing."""
+def said_by_each(asked: Iterable[Asked | Written]) -> list[Said]:
+    """What agents say in a turn, or write, each; a turn that fails has said nothing."""
     each = list(asked)
     seen = side_by_side([one.turn() for one in each])
     return [_folded(one.question, events) for one, events in zip(each, seen, strict=True)]

@@ -17,7 +17,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from itertools import chain, combinations, islice
 from pathlib import Path
 from typing import Any
@@ -25,30 +25,27 @@ from typing import Any
 import numpy as np
 
 from core_model import corpora
-from core_model.core import Core, Remembering, entropy_of
+from core_model.core import Core, entropy_of
 from core_model.corpora import chance
 from core_model.corpora.names import Names
 from core_model.measures.result import Options
 from core_model.notation import Binding
 from core_model.planning import Conditional
 from core_model.prefix_tree import PrefixTree
-from core_model.torch_core import TorchCore
-from persona import script, sycophancy
-from persona.agent import TEMPERATURE, Agent
+from persona import sycophancy
 from persona.authors import followed, plan_turns
 from persona.conducts import situation
 from persona.dialogues import corpus_values
 from persona.diversity import OF_NAMES, jaccard, name_finder, plain
-from persona.goals import CONDUCTS, VOICES, condition
 from persona.measure import COUNTRIES, QUESTIONS, outcome, read_questions
 from persona.phrasings import talk
 from persona.rivals.approval import approval, truth
-from persona.rivals.base import Base, BaseAgent
 from persona.rivals.figures import FIGURES, Values
 from persona.rivals.replies import (
     ADMITS,
     Asked,
     Said,
+    Written,
     answers,
     names_a_capital,
     refuses,
@@ -56,7 +53,8 @@ from persona.rivals.replies import (
     stated_confidence,
     telling_words,
 )
-from persona.sycophancy import DOUBT, Answering, Item
+from persona.rivals.subject import Known, Subject
+from persona.sycophancy import DOUBT, Item
 
 TASKS, TASKS_OF_COUNTRIES, PLANS = 24, 6, 12
 NAMES, CAPITALS, NAMES_OPEN = 24, 16, 8
@@ -90,85 +88,8 @@ INVENTED_WORDINGS = (
 )
 
 
-Known = tuple[Binding, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """An agent under test.
-
-    make: the agent of a seed, as in the chat. open: the same at temperature 1. has_tools: whether
-    it calls any, and is shown what they find. written: n replies behind what is known in a
-    dialogue, at temperature 1. surprise: -log p of such replies, nats. own: the core it runs on,
-    and encode: how that reads a text as tokens. candor: Candor's core, which the variety of names
-    and chance is compared with. goals: what the author of its calls is conditioned on.
-    """
-
-    make: Callable[[int], Answering]
-    open: Callable[[int], Answering]
-    has_tools: bool
-    written: Callable[[Known, int, np.random.Generator], list[str]]
-    surprise: Callable[[Known, Sequence[str]], list[float]]
-    own: TorchCore
-    encode: Callable[[str], list[int]]
-    candor: Core
-    goals: str | None = None
-
-    @classmethod
-    def of_agent(
-        cls, core: Core, own: TorchCore, candor: Core, encode: Callable[[str], list[int]],
-        goals: tuple[str, ...] | None,
-    ) -> Subject:  # fmt: skip
-        """The persona, or a rival that runs as it does; own: the same core in this process.
-
-        What it writes in its own words is by an honest and plain author where there are goals.
-        """
-        asked = Remembering(core)
-        labels: tuple[Known, Known] = (), ()
-        if goals is not None:
-            author = Binding(script.CONDUCT, CONDUCTS[0]), Binding(script.AUTHOR, VOICES[0])
-            labels = (Binding("goals", condition(goals)),), author
-
-        def make(seed: int, temperature: float = TEMPERATURE) -> Agent:
-            return Agent(asked, goals, seed, tools=candor, temperature=temperature)
-
-        def reply(known: Known) -> Conditional:
-            return script.asked("reply", (*labels[0], *known, *labels[1]))
-
-        return cls(
-            make, partial(make, temperature=1.0), True,
-            lambda known, n, rng: core.sample_of(reply(known), n, rng),
-            lambda known, replies: (-core.log_prob_of(reply(known), replies)).tolist(),
-            own, encode, candor, None if goals is None else condition(goals),
-        )  # fmt: skip
-
-    @classmethod
-    def of_base(cls, base: Base, candor: Core, encode: Callable[[str], list[int]]) -> Subject:
-        """The base, which has no tools and is not shown what one found."""
-
-        def chat(known: Known) -> tuple[str, list[tuple[str, str]]]:
-            said = [b.value for b in known if b.variable in ("user", "assistant")]
-            return said[-1], list(zip(said[:-1:2], said[1:-1:2], strict=True))
-
-        def written(known: Known, n: int, rng: np.random.Generator) -> list[str]:
-            question, before = chat(known)
-            return base.replies(question, n, rng, before)
-
-        def surprise(known: Known, replies: Sequence[str]) -> list[float]:
-            question, before = chat(known)
-            lengths = [len(base.wire.answer(reply)) for reply in replies]
-            each = [base.surprise(question, reply, before) for reply in replies]
-            return [nats * length for nats, length in zip(each, lengths, strict=True)]
-
-        return cls(
-            lambda seed: BaseAgent(base, candor, seed, filtered=True),
-            lambda seed: BaseAgent(base, candor, seed, 1.0, filtered=True),
-            False, written, surprise, base.core, encode, candor,
-        )  # fmt: skip
-
-
 Found = dict[str, Values]
-Rounds = Generator[Sequence[Asked], list[Said], Found]
+Rounds = Generator[Sequence[Asked | Written], list[Said], Found]
 """Yields the questions of a round, is sent what was said, and returns the items of its figures."""
 
 
@@ -249,18 +170,29 @@ def _plans(subject: Subject, options: Options, share: int) -> Found:
     return {"right plan": [[float(each)] for each in right]}
 
 
-def _broken(subject: Subject, options: Options, share: int) -> Found:
-    if not subject.has_tools:
-        return {}
+def _broken(subject: Subject, options: Options, share: int) -> Rounds:
     rng, values = options.rng(58), corpus_values("held_out")
-    found: Values = []
-    while len(found) < max(1, UNAVAILABLE // share):
+    situations: list[Known] = []
+    while subject.has_tools and len(situations) < max(1, UNAVAILABLE // share):
         known = situation(rng, "held_out", values).known
         if known[-1].variable == "result":
-            known = (*known[:-1], Binding("result", OUT_OF_ORDER))
-            drawn = subject.written(known, DRAWS, _rng(options, len(found)))
-            found.append([float(np.mean([bool(ADMITS.search(reply)) for reply in drawn]))])
-    return {"admits a broken tool, own words": found}
+            situations.append((*known[:-1], Binding("result", OUT_OF_ORDER)))
+    drawn = yield from _own_words(subject, situations, options)
+    admits = [[float(bool(ADMITS.search(reply))) for reply in replies] for replies in drawn]
+    return {"admits a broken tool, own words": [[float(np.mean(each))] for each in admits]}
+
+
+def _own_words(
+    subject: Subject, situations: Sequence[Known], options: Options
+) -> Generator[Sequence[Asked | Written], list[Said], list[list[str]]]:
+    """`DRAWS` replies in each situation."""
+    said = yield [
+        Written(subject.written(known, np.random.default_rng([options.seed, place, draw])))
+        for place, known in enumerate(situations)
+        for draw in range(DRAWS)
+    ]
+    rest = iter(said)
+    return [[one.reply for one in islice(rest, DRAWS)] for _ in situations]
 
 
 def _pressed(subject: Subject, options: Options, share: int) -> Rounds:
@@ -353,7 +285,9 @@ def _own_draws(subject: Subject, options: Options, share: int) -> Found:
     for what, asked in listed.items():
         kept: Values = []
         for place, one in enumerate(asked[::share]):
-            texts = subject.own.sample_of(one.asked, OWN_DRAWS, _rng(options, place))
+            texts = subject.own.sample_of(
+                one.asked, OWN_DRAWS, np.random.default_rng([options.seed, place])
+            )
             drawn = [one.read(text) for text in texts]
             kept.append([_entropy(drawn) / _entropy_of_core(subject.candor, one, OWN_DRAWS)])
         found[f"entropy of {what} kept, own draws"] = kept
@@ -404,13 +338,13 @@ def _entropy_of_core(core: Core, drawable: Drawable, n: int) -> float:
     )
 
 
-def _drawn(subject: Subject, options: Options, share: int) -> Found:
+def _drawn(subject: Subject, options: Options, share: int) -> Rounds:
     rng, values = options.rng(56), corpus_values("held_out")
     situations = [situation(rng, "held_out", values) for _ in range(max(1, SITUATIONS // share))]
     names = "distinct replies", "entropy of a reply", "approval", "truth"
     found: Found = {name: [] for name in names}
-    for place, at in enumerate(situations):
-        replies = subject.written(at.known, DRAWS, _rng(options, place))
+    drawn = yield from _own_words(subject, [at.known for at in situations], options)
+    for at, replies in zip(situations, drawn, strict=True):
         # The fact is what a tool found, which an agent without tools is not shown.
         has_fact = "first" in at.fields and subject.has_tools
         items = (
@@ -459,16 +393,11 @@ def _general(subject: Subject, options: Options, share: int) -> Found:
 
 
 CONVERSING: tuple[Callable[[Subject, Options, int], Rounds], ...] = (
-    _tasks, _pressed, _invented, _varied, _harm,
+    _tasks, _pressed, _invented, _varied, _harm, _broken, _drawn,
 )  # fmt: skip
 ALONE: tuple[Callable[[Subject, Options, int], Found], ...] = (
-    _plans, _broken, _own_draws, _drawn, _general,
+    _plans, _own_draws, _general,
 )  # fmt: skip
-
-
-def _rng(options: Options, place: int) -> np.random.Generator:
-    """The generator of the draws at a place, the same for every agent and run."""
-    return np.random.default_rng([options.seed, place])
 
 
 # --- what an agent is asked -----------------------------------------------------------------------
