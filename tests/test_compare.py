@@ -183,6 +183,7 @@ def test_a_ratio_to_none_is_none_and_has_no_end(tmp_path: Path) -> None:
     assert pair.ratio[0] is None and pair.ratio[2] == math.inf and pair.is_reached is None
     text = "\n".join(floors(comparison))
     assert "| none: the rival never does |" in text and "| unknown |" in text
+    assert pairs(beside_dpo([0.0] * 40, [0.0] * 40))[0].ratio == (None, None, None)
     comparison.save(tmp_path / "kept.json")
     stored = json.loads((tmp_path / "kept.json").read_text(encoding="utf-8"))
     assert stored["giving in"][0]["ratio"]["high"] is None

@@ -225,7 +225,7 @@ def _compared(
         drawn.append(statistic(means))
     known = np.array(drawn)[~np.isnan(drawn)]
     value = statistic([float(np.nanmean(v)) for v in values])
-    if not len(known):
+    if np.isnan(value) or not len(known):
         return NOTHING
     low = float(np.percentile(known, 2.5, method="inverted_cdf"))
     high = float(np.percentile(known, 97.5, method="inverted_cdf"))
