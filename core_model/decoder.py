@@ -22,6 +22,8 @@ from core_model.errors import WeightsError
 from core_model.stopping import go_on
 
 MODULES = ("qkv", "out", "gate_up", "down")
+FEW_ROWS = (4, 64)
+"""Rows, from and to, that are multiplied the other way round in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,7 @@ class Decoder(nn.Module):
     def _linear(self, layer: int, module: str, x: Tensor) -> Tensor:
         rows, length = x.shape[:2]
         filled = _filled(x.reshape(rows * length, -1))
-        y = functional.linear(filled, self._weights[f"{layer}.{module}"])
+        y = _product(filled, self._weights[f"{layer}.{module}"])
         name = f"{layer}_{module}"
         if name in self.adapters:
             y = y + self.adapters[name](filled)
@@ -216,7 +218,7 @@ class Decoder(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """(…, vocabulary) float32 logits of hidden states (…, D)."""
         flat = hidden.reshape(-1, hidden.shape[-1])
-        logits = functional.linear(_filled(flat), self._weights["head"])[: len(flat)].float()
+        logits = _product(_filled(flat), self._weights["head"])[: len(flat)].float()
         return logits.reshape(*hidden.shape[:-1], -1)
 
     def merged(self) -> dict[str, Tensor]:
@@ -240,6 +242,17 @@ def _filled(x: Tensor) -> Tensor:
         return x
     step = 16 if len(x) <= 128 else 64
     return functional.pad(x, (0, 0, 0, -len(x) % step))
+
+
+def _product(x: Tensor, weights: Tensor) -> Tensor:
+    """x weightsᵀ (N, O) of rows x (N, D) and weights (O, D).
+
+    Of a few rows in float32 a processor's kernels take up to twice as long as the other way round.
+    """
+    is_few = FEW_ROWS[0] <= len(x) <= FEW_ROWS[1] and x.dtype == torch.float32
+    if is_few and x.device.type == "cpu" and not torch.is_grad_enabled():
+        return (weights @ x.t().contiguous()).t().contiguous()
+    return functional.linear(x, weights)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | Sequence[Tensor] | None) -> Tensor:

@@ -21,6 +21,9 @@ from core_model.wire import Wire
 KEPT_BYTES = 200_000_000
 """Of prompts that are kept: some eight thousand tokens in bfloat16, or a thousand short ones."""
 
+FEW = 32
+"""Tokens behind a kept prompt that are sooner read again with what follows than kept as well."""
+
 HEAD_ROWS = 128
 """Tokens whose scores over the whole vocabulary stand in memory at a time."""
 
@@ -103,6 +106,21 @@ class Reader:
         while len(self._kept) > 1 and sum(p.bytes for p in self._kept.values()) > KEPT_BYTES:
             self._kept.popitem(last=False)
         return read
+
+    def begun(self, tokens: Sequence[int]) -> tuple[Prompt, Path]:
+        """The longest prompt kept that these tokens begin with, and the `FEW` at most behind it.
+
+        Where none is kept that ends so near, all are read as a prompt, and nothing stands behind.
+        """
+        key = tuple(tokens)
+        shorter = (key[:end] for end in range(len(key), max(len(key) - FEW - 1, 0), -1))
+        kept = next((path for path in shorter if path in self._kept), key)
+        if kept == key:
+            return self.prompt(key), ()
+        self.use.asked += len(key)
+        self.use.reused += len(kept)
+        self._kept.move_to_end(kept)
+        return self._kept[kept], key[len(kept) :]
 
     def log_softmax(self, hidden: Tensor) -> Tensor:
         """Log-probabilities (…, V) of the next token of a text behind hidden states (…, D)."""

@@ -13,12 +13,13 @@ from collections.abc import Generator, Iterator, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from core_model.decoder import Decoder
 from core_model.errors import EngineError
 from core_model.numerals import NumberGuard
 from core_model.prefix_tree import PrefixTree
-from core_model.reader import PromptUse, Reader
+from core_model.reader import Prompt, PromptUse, Reader
 from core_model.sampler import Sampler, TorchSampler, draw_at
 from core_model.search import Found, search
 from core_model.wire import Wire
@@ -103,19 +104,19 @@ class TorchCore(WireCore):
     def score(
         self, prompt: Sequence[int], tree: PrefixTree, pieces: bool = False
     ) -> NDArray[np.float64]:
-        read = self._reader.prompt(prompt)
+        blocks = list(_blocks(tree))
+        # Behind a few pieces a kept prompt is gone on from: all that is new is read in one go.
+        is_short = pieces and len(blocks) == 1
+        read, before = self._reader.begun(prompt) if is_short else (self._reader.prompt(prompt), ())
         roots = np.arange(tree.n_roots)
         # log p of each node behind its parent, then summed along the paths.
         log_p = np.zeros(tree.n_nodes)
-        log_p[roots] = self._reader.log_p_of(
-            read.hidden[None], np.zeros_like(roots), tree.token[roots], pieces
-        )
-        for block in _blocks(tree):
-            place = {int(node): i for i, node in enumerate(block)}
-            parents = np.array([place.get(int(tree.parent[node]), -1) for node in block])
-            hidden = self._reader.branches(read, tree.token[block], parents)
+        last = read.hidden[None]
+        for block in blocks:
+            last, hidden = self._behind(read, before, tree, block)
             places, below = tree.children_of(block)
             log_p[below] = self._reader.log_p_of(hidden, places, tree.token[below], pieces)
+        log_p[roots] = self._reader.log_p_of(last, np.zeros_like(roots), tree.token[roots], pieces)
         for node in range(tree.n_roots, tree.n_nodes):
             log_p[node] += log_p[tree.parent[node]]
         leaves = np.flatnonzero(tree.is_leaf())
@@ -124,6 +125,21 @@ class TorchCore(WireCore):
         # Answers that are spelled by the same tokens share a leaf.
         result[tree.order] = np.repeat(log_p[leaves], tree.high[leaves] - tree.low[leaves])
         return result
+
+    def _behind(
+        self, read: Prompt, before: Sequence[int], tree: PrefixTree, block: NDArray[np.int64]
+    ) -> tuple[Tensor, Tensor]:
+        """Hidden states (1, D) where the tree begins and (n, D) of the nodes of a block.
+
+        before: what stands between the prompt that was read and the tree.
+        """
+        n = len(before)
+        place = {int(node): n + i for i, node in enumerate(block)}
+        parents = [place.get(int(node), n - 1) for node in tree.parent[block]]
+        hidden = self._reader.branches(
+            read, np.array([*before, *tree.token[block]]), np.array([*range(-1, n - 1), *parents])
+        )
+        return (hidden[n - 1 : n] if n else read.hidden[None]), hidden[n:]
 
 
 def _blocks(tree: PrefixTree) -> Iterator[NDArray[np.int64]]:

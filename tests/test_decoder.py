@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from core_model.adapter import FILE, changed_by, read_adapter, save_adapter, upon, with_adapter
-from core_model.decoder import Cache, Decoder, DecoderShape, LowRank, _filled, fused
+from core_model.decoder import Cache, Decoder, DecoderShape, LowRank, _filled, _product, fused
 from core_model.errors import WeightsError
 from core_model.likelihood import batches, row_losses
 from core_model.prefix_tree import PackedRow, RowBuilder
@@ -266,3 +266,16 @@ def test_a_bfloat16_decoder_meets_few_sizes_and_the_same_numbers() -> None:
         one, other = (d.logits(d(tokens, places, None)) for d in (exact, rounded))
     assert one.shape == other.shape
     assert torch.allclose(one, other, atol=0.05 * float(one.abs().max()))
+
+
+@pytest.mark.parametrize("rows", [1, 4, 11, 64, 65])
+def test_the_way_round_that_rows_are_multiplied_changes_no_number(rows: int) -> None:
+    made = torch.Generator().manual_seed(rows)
+    x, weights = torch.randn(rows, 48, generator=made), torch.randn(96, 48, generator=made)
+    product = _product(x, weights)
+    assert product.shape == (rows, 96) and product.is_contiguous()
+    torch.testing.assert_close(product, x @ weights.T, rtol=SAME, atol=SAME)
+    with torch.enable_grad():  # training is left as it is
+        again = _product(x.requires_grad_(), weights)
+    torch.testing.assert_close(again, product, rtol=SAME, atol=SAME)
+    assert again.grad_fn is not None

@@ -345,6 +345,23 @@ def test_a_choice_is_the_softmax_of_its_pieces(core: TorchCore) -> None:
 REPLY = Conditional("dialogue", "reply", (Binding("user", "hello"),))
 
 
+def test_a_choice_goes_on_from_the_prompt_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is chosen piece by piece has the same odds as where each prompt is read whole."""
+    options = [["calm", "stormy", None], ["breezy", "a grey day", None], ["calm", "calmer", None]]
+    chosen, apart = ["stormy", "a grey day"], []
+    for place in range(3):
+        core = fresh()  # it has read nothing that it could go on from
+        apart.append(core.choose(WORD, chosen[:place], options[place]))
+    core = fresh()
+    for place in range(3):
+        found = core.choose(WORD, chosen[:place], options[place])
+        assert found == pytest.approx(apart[place], abs=1e-5)
+    assert len(core._reader._kept) == 1
+    monkeypatch.setattr(reader, "FEW", 2)  # too much stands behind it: a prompt of its own
+    assert core.choose(WORD, chosen, options[2]) == pytest.approx(apart[2], abs=1e-5)
+    assert len(core._reader._kept) == 2
+
+
 def written(core: TorchCore, seed: int, numbers: list[str] | None, **options: Any) -> str:
     return "".join(core.write(REPLY, np.random.default_rng(seed), numbers, **options))
 
