@@ -112,11 +112,14 @@ def weights(seed: int = 0, shape: DecoderShape = SHAPE, spread: float = 2) -> di
     return out
 
 
-def decoder(rank: int = 0, seed: int = 0, first_trained: int = 0, spread: float = 2) -> Decoder:
+def decoder(
+    rank: int = 0, seed: int = 0, first_trained: int = 0, spread: float = 2, head_rank: int = 0
+) -> Decoder:
     """A decoder on `weights(seed)`, its adapters fresh."""
     torch.manual_seed(seed)
     made = weights(seed, spread=spread)
-    return Decoder(SHAPE, made, torch.float32, rank, float(rank), first_trained)
+    scale = float(rank)
+    return Decoder(SHAPE, made, torch.float32, rank, scale, first_trained, head_rank=head_rank)
 
 
 class WordTask:
