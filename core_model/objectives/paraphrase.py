@@ -4,6 +4,13 @@ r"""Paraphrase: a question in other words has the answer that it has under its o
 
 What is known, S, stays the same. The name's own answer, which is fitted on data, is the target and
 is not trained by it: a consensus of untrained wordings would pull it towards theirs.
+
+Retelling: what happened is the same however it is told.
+
+    gap = mean_i KL(m ‖ t_i),   t_i(v) = q(v | telling i, question),   m = mean_i t_i
+
+No telling is the right one, so the target is their mean, which the row does not train. What the
+reader learns first is not asked: that depends on the telling.
 """
 
 from __future__ import annotations
@@ -15,7 +22,7 @@ import torch
 from torch import Tensor
 
 from core_model import corpora, wordings
-from core_model.corpora import kin
+from core_model.corpora import kin, stories
 from core_model.corpora.names import Names
 from core_model.errors import CandorError
 from core_model.notation import Binding
@@ -24,6 +31,8 @@ from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
 from core_model.wire import Wire
 
 WAYS = 4
+FACTS = ("first", "last", "before")
+"""What is asked of a story that does not depend on how it is told."""
 ANSWERS = 12
 """Values scored of one question; of more, the true one and some others."""
 MOST_KNOWN = 2
@@ -33,6 +42,13 @@ def wording_gap(named: Tensor, worded: Tensor) -> Tensor:
     """Mean KL(named ‖ worded), nats, of (n,) and (ways, n) log-probabilities up to a constant."""
     target = torch.log_softmax(named, dim=0).detach()
     return (target.exp() * (target - torch.log_softmax(worded, dim=1))).sum(dim=1).mean()
+
+
+def retelling_gap(told: Tensor) -> Tensor:
+    """Mean KL(m ‖ t_i), nats, of log-probabilities (tellings, n) up to a constant each."""
+    log_p = torch.log_softmax(told, dim=1)
+    mean = log_p.exp().mean(dim=0).detach()
+    return (torch.xlogy(mean, mean) - mean * log_p).sum(dim=1).mean()
 
 
 class WordingTask:
@@ -100,3 +116,42 @@ class WordingTask:
         if schema.document in values and schema.document != relation and rng.random() < 0.7:
             known = [schema.document, *known[:1]]
         return tuple(Binding(v, values[v]) for v in known), relation, values[relation]
+
+
+class RetellingTask:
+    """Stories, each told in several orders and words, of which what happened is asked."""
+
+    corpora: tuple[str, ...] = ("stories",)
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        verdict = corpora.schema("stories").variable("before").values
+        self._verdict = PrefixTree.build([wire.answer(value) for value in verdict])
+
+    def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
+        """One story a row, in four tellings: its first, its last, and who left before whom."""
+        return [self._row(rng) for _ in range(count)]
+
+    def _row(self, rng: np.random.Generator) -> PackedRow:
+        story, tellings = stories.draw(rng, "train", WAYS)
+        people = PrefixTree.build([self._wire.answer(person) for person in story.people])
+        one, other = (str(p) for p in rng.choice(story.people, 2, replace=False))
+        pair = (Binding("one", one), Binding("other", other))
+        builder = RowBuilder()
+        places: list[list[slice]] = []
+        for fact in FACTS:
+            of_two = fact == "before"
+            tree = self._verdict if of_two else people
+            asked = [
+                Conditional("stories", fact, (Binding("story", text), *(pair if of_two else ())))
+                for text in tellings
+            ]
+            places.append(
+                [builder.score(tree, builder.prompt(self._wire.prompt(each))) for each in asked]
+            )
+
+        def gap(log_p: Tensor) -> Tensor:
+            gaps = [retelling_gap(torch.stack([log_p[p] for p in told])) for told in places]
+            return torch.stack(gaps).mean()
+
+        return builder.build(gap)
