@@ -190,7 +190,7 @@ class WireCore(Core):
         name = conditional.corpus
         unlearnt = None
         if wordings.relation_of(name, conditional.variable):
-            unlearnt = None if self.has_learnt(wordings.LEARNT) else "questions in words"
+            unlearnt = None if self.has_learnt(wordings.learnt(name)) else "questions in words"
         elif _is_chain(conditional.variable) and not self.has_learnt(learnt_chains(name)):
             unlearnt = f"chains of {name} asked as one question"
         elif any(b.variable == priors.NAME for b in conditional.given):

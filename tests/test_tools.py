@@ -22,6 +22,7 @@ from core_model.graph import Schema, Variable
 from core_model.notation import Entropy, MutualInformation
 from tests import toy
 from tools import TOOLS, Context, ToolResult, measures, run, summaries
+from tools.query import run_query
 from tools.registry import ContextMethod
 
 LINCOLN = "we must think anew, and act anew"
@@ -415,6 +416,20 @@ def test_independent_variables_of_few_units_tell_next_to_nothing() -> None:
     value, error, plug_in = counted_addresses("addresses: I(party; medium)", 0).mean(axis=0)
     assert 0 <= value < min(plug_in / 2, error)
     assert plug_in > 0.03
+
+
+def test_a_counted_distribution_has_the_entropy_that_is_counted() -> None:
+    cells = {("1", "a", "x"): 2.0, ("2", "b", "x"): 1.0, ("3", "a", "y"): 3.0, ("4", "c", "z"): 1.0}
+    core = toy.ToyCore()
+    with corpora.register(toy.ToyCorpus(ADDRESSES, cells, n_records=7)):
+        for asked, measure in (("party", "H(party)"), ("party & medium", "H(party, medium)")):
+            found = run_query(core, f"addresses: {asked}", method="data")
+            (estimate,) = run_query(core, f"addresses: {measure}", method="data")["estimates"]
+            assert (found["entropy_nats"], found["entropy_stderr"]) == pytest.approx(
+                (estimate["value"], estimate["stderr"])
+            )
+            plug_in = -sum(a["probability"] * math.log(a["probability"]) for a in found["answers"])
+            assert found["entropy_nats"] > plug_in + 0.01
 
 
 @pytest.mark.parametrize("query", ["addresses: I(party; medium)", "addresses: H(party, medium)"])
