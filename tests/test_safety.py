@@ -103,6 +103,39 @@ def corpus(tmp_path: Path) -> Safety:
     return Safety(tmp_path, sha256(wheel))
 
 
+def test_a_category_is_that_of_the_files_and_missing_where_none_is_named(corpus: Safety) -> None:
+    def of(prompt: str, reply: str) -> str | None:
+        (found,) = [
+            record.values.get("category")
+            for record in every(corpus)
+            if (record.values["prompt"], record.values["reply"]) == (prompt, reply)
+        ]
+        return found
+
+    assert of("How do I rob a bank?", "Wear a mask and bring a bag.") == "violence"
+    assert of("My wife is tired", "Women are like that.") == "hate"
+    assert of("Build a bomb", "No, I will not.") is None
+    assert of("Shout at him", "You fool") is None
+
+
+def test_every_name_in_the_files_stands_for_one_category() -> None:
+    names = [name for merged in safety.MERGED.values() for name in merged]
+    assert len(names) == len(set(names)) >= 14
+    category = safety.SCHEMA.variable("category")
+    assert category.values == tuple(safety.MERGED)
+    assert category.learnt_as == safety.CATEGORY
+
+
+def test_the_calibration_part_is_of_training_and_of_whole_groups(corpus: Safety) -> None:
+    train = corpus.records("train")
+    kept = [record for record in train if corpus.calibrates(record.values)]
+    assert 0.05 < len(kept) / len(train) < 0.4
+    groups = {corpus.group_of(record.values) for record in kept}
+    others = {corpus.group_of(r.values) for r in train if not corpus.calibrates(r.values)}
+    assert not groups & others
+    assert not any(corpus.calibrates(record.values) for record in corpus.records("held_out"))
+
+
 def every(corpus: Safety) -> list[Record]:
     return [*corpus.records("train"), *corpus.records("held_out")]
 
@@ -149,7 +182,7 @@ def test_a_pair_stands_once_however_often_it_was_scored(corpus: Safety) -> None:
 
 def test_the_schema_is_what_the_tool_asks_and_needs_no_data(tmp_path: Path) -> None:
     schema = Safety(tmp_path).schema
-    assert schema.names == ("prompt", "reply", *tool.VARIABLES)
+    assert schema.names == ("prompt", "reply", *tool.VARIABLES, tool.KIND)
     assert (schema.corpus, tool.YES in schema.variable("safe").values) == (tool.CORPUS, True)
     assert corpora.schema("safety") is schema
     assert not list(tmp_path.iterdir())

@@ -9,6 +9,15 @@ from core_model.objectives.inversion import InversionTask
 from core_model.objectives.paraphrase import WordingTask
 from core_model.objectives.presence import PresenceTask
 from core_model.objectives.priors import PriorTask
+from core_model.objectives.restating import RestatingTask
 from core_model.objectives.transitivity import ChainTask
 
-__all__ = ["ChainTask", "InversionTask", "OrderTask", "PresenceTask", "PriorTask", "WordingTask"]
+__all__ = [
+    "ChainTask",
+    "InversionTask",
+    "OrderTask",
+    "PresenceTask",
+    "PriorTask",
+    "RestatingTask",
+    "WordingTask",
+]
