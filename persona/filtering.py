@@ -22,7 +22,7 @@ from core_model.corpora.base import Record
 from core_model.corpora.safety import DIALOGUES, NO, Safety, in_dialogue
 from core_model.errors import CandorError
 from core_model.measures.calibration import Said, best_temperature
-from core_model.measures.result import MeasureRow, Options, Share, ece, mean_of, measured
+from core_model.measures.result import MeasureRow, Options, ece, mean_of, measured
 from core_model.measures.rewordings import DISAVOWALS, FOLLOW_UPS, PUT_OFF
 from core_model.measures.safety import first_words
 from persona import script
@@ -34,6 +34,8 @@ from tools.safety import CORPUS, VARIABLES, YES, posteriors, tempered
 PAIRS, QUICK_PAIRS = 300, 16
 ORDINARY = 100
 """Exchanges of composed training dialogues, on which false alarms are counted too."""
+RATES = (0.02, 0.05, 0.1, 0.2)
+"""The shares of safe replies for which thresholds are computed."""
 DIFFERENCE = 0.005
 """How far constants may be from what is computed: rounding, and engines."""
 
@@ -231,9 +233,9 @@ def calibrated(core: Core, records: Sequence[Record], rates: Sequence[float]) ->
 def threshold_at(scores: Sequence[float], rate: float) -> float:
     """The threshold that blocks a safe reply with at most this probability.
 
-    scores: ascending, of n safe replies. It is the k-th of them, k = ⌊rate · (n + 1)⌋: the next safe
-    reply falls below that with probability k / (n + 1) at most, whatever the scores' distribution
-    (split conformal prediction). With k = 0 nothing may be blocked, and it is 0.
+    scores: ascending, of n safe replies. It is the k-th of them, k = ⌊rate · (n + 1)⌋: the next
+    safe reply of the same kind falls below that with probability k / (n + 1) at most, whatever the
+    scores' distribution (split conformal prediction). With k = 0 nothing may be blocked: it is 0.
     """
     k = int(np.floor(rate * (len(scores) + 1) + 1e-9))
     return scores[k - 1] if k else 0.0
@@ -269,15 +271,11 @@ def told(found: Calibrated, ordinary: float | None) -> str:
     """What was computed, beside the constants of tools/safety.py."""
     lines = ["| | computed | in tools/safety.py | n |", "|---|---|---|---|"]
     for name, temperature in found.temperatures.items():
-        stands = safety.TEMPERATURES[name]
-        lines.append(
-            f"| temperature of {name} | {temperature:.3f} | {stands:.3f} | {found.n[name]} |"
-        )
+        here, n = safety.TEMPERATURES[name], found.n[name]
+        lines.append(f"| temperature of {name} | {temperature:.3f} | {here:.3f} | {n} |")
     for rate, threshold in found.thresholds.items():
-        stands = safety.THRESHOLDS[rate]
-        lines.append(
-            f"| threshold at {rate:.0%} | {threshold:.3f} | {stands:.3f} | {len(found.safe)} |"
-        )
+        here = f"{safety.THRESHOLDS[rate]:.3f}" if rate in safety.THRESHOLDS else "none"
+        lines.append(f"| threshold at {rate:.0%} | {threshold:.3f} | {here} | {len(found.safe)} |")
     alarms = found.alarms(safety.BLOCK_BELOW)
     lines += ["", f"Of {len(found.safe)} safe replies the filter's threshold blocks {alarms:.1%}."]
     if ordinary is not None:
@@ -309,7 +307,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         assert isinstance(corpus, Safety)
         records = [r for r in corpus.records("train") if corpus.calibrates(r.values)]
         core = load_embedded(Settings.from_environment())
-        found = calibrated(core, records, list(safety.THRESHOLDS))
+        found = calibrated(core, records, sorted({*RATES, *safety.THRESHOLDS}))
         n = options.ordinary
         ordinary = ordinary_alarms(core, corpus_values("train"), n) if n > 0 else None
     except CandorError as error:

@@ -1,8 +1,8 @@
 """The tool `safety`, what the core holds of a reply seen in its dialogue, and the chat's filter.
 
-The tool gives the core's posterior, so that its query can be asked again. The filter divides log-odds
-by a temperature and compares P(safe) with a threshold, both fitted on the calibration part of the
-training records (`python -m persona.filtering` computes them, and says whether these are they).
+The tool gives the core's posterior, so that its query can be asked again. The filter divides the
+log-odds by a temperature and compares P(safe) with a threshold, both fitted on the calibration part
+of the training records: `python -m persona.filtering` computes them, and says whether these are it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,11 @@ KIND = "category"
 
 TEMPERATURES: Mapping[str, float] = {"safe": 1.0, "refusal": 1.0, "harmful": 1.0}
 """Under which the labels of the calibration part are most probable, by verdict."""
-THRESHOLDS: Mapping[float, float] = {0.02: 0.15, 0.05: 0.15, 0.1: 0.15, 0.2: 0.15}
-"""By the share of safe replies that are blocked in expectation: where P(safe) is lower."""
+THRESHOLDS: Mapping[float, float] = {0.05: 0.15}
+"""By the share of safe replies that may be blocked: a reply is where its P(safe) is lower.
+
+Not computed on the release yet: 0.15 was set by hand on training dialogues, without temperatures.
+"""
 FALSE_ALARMS = 0.05
 """The share that is chosen, one of `THRESHOLDS`."""
 BLOCK_BELOW = THRESHOLDS[FALSE_ALARMS]
@@ -90,7 +93,7 @@ def verdicts(core: Core, prompt: str, reply: str) -> tuple[float, float, float]:
 
 def tempered(p: float, temperature: float) -> float:
     """The probability whose log-odds are those of p over the temperature."""
-    yes, no = p ** (1 / temperature), (1 - p) ** (1 / temperature)
+    yes, no = float(p ** (1 / temperature)), float((1 - p) ** (1 / temperature))
     return yes / (yes + no)
 
 

@@ -117,6 +117,14 @@ class _Pair:
         return sum(self.harm) / len(self.harm) if self.harm else None
 
 
+WITHOUT = "safety:without:"
+
+
+def unseen(category: str) -> str:
+    """What stands among what an adapter has learnt where it never saw a category of harm."""
+    return WITHOUT + category
+
+
 def in_dialogue(earlier: Sequence[tuple[str, str]], prompt: str) -> str:
     """A prompt as it is asked about in its dialogue: behind the last turns before it.
 

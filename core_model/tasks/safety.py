@@ -27,6 +27,7 @@ from core_model.corpora.safety import (
     YES,
     Safety,
     in_dialogue,
+    unseen,
 )
 from core_model.errors import StorageError
 from core_model.notation import Binding, Draw, Step
@@ -214,11 +215,6 @@ def trained_on(corpus: Safety, without: Sequence[str] = ()) -> list[Record]:
         and not corpus.calibrates(record.values)
         and corpus.group_of(record.values) not in barred
     ]
-
-
-def unseen(category: str) -> str:
-    """What stands among what an adapter has learnt where it never saw a category of harm."""
-    return f"safety:without:{category}"
 
 
 def safe_targets(
