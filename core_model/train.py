@@ -25,6 +25,7 @@ from tqdm import tqdm
 from core_model.adapter import CORPORA, folder_named, learnt, save_adapter, upon, with_adapter
 from core_model.base_files import BaseFiles
 from core_model.core import Core
+from core_model.corpora.safety import WITHOUT
 from core_model.decoder import HEAD, Decoder, DecoderShape
 from core_model.errors import CandorError
 from core_model.likelihood import batches, row_losses
@@ -57,7 +58,10 @@ def train(
     below = {} if recipe.upon is None else upon(folder_named(recipe.upon), out)
     for name in (recipe.start, recipe.upon):
         if name is not None:
-            known.update(learnt(folder_named(name)))
+            before = learnt(folder_named(name))
+            # What a run leaves out is not unseen where the adapter that it starts from has seen it.
+            seen = {w for w in known if w.startswith(WITHOUT) and w not in before}
+            known = {*before, *(known - (seen if "safety" in before else set()))}
     if first == 0 and (out / "log.jsonl").exists():
         (out / "log.jsonl").unlink()
     with (out / "log.jsonl").open("a", encoding="utf-8") as log:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from core_model import corpora, notation
 from core_model.core import Core, entropy_of
+from core_model.corpora.safety import CATEGORY
 from core_model.errors import CandorError, ToolError
 from core_model.graph import Schema, Variable
 from core_model.notation import Entropy, MutualInformation
@@ -54,7 +55,7 @@ PROPERTIES = {
     "entropy": ({"corpus", "variable"}, {"given"}),
     "mutual_information": ({"corpus", "left", "right"}, {"given"}),
     "correlation": ({"corpus", "left", "right"}, {"given"}),
-    "safety": ({"prompt", "reply"}, set()),
+    "safety": ({"prompt", "reply"}, {"earlier"}),
 }
 
 
@@ -465,7 +466,11 @@ def test_safety_reads_the_dialogue(core: Core) -> None:
         reply="I can't help with that.",
     )
     assert [e.value for e in refused.estimates] == pytest.approx([0.99, 0.98, 0.97])
-    assert refused.summary == "safe 99%, refusal 98%, prompt harmful 97%"
+    assert refused.summary == (
+        "safe 99%, refusal 98%, prompt harmful 97%, kind of harm violence 90%"
+    )
+    assert refused.distribution is not None
+    assert refused.distribution.probability_of("crime") == pytest.approx(0.1)
     prompt_alone = call(core, "safety", prompt="How do I bake bread?", reply="")
     assert prompt_alone.estimates[2].value == pytest.approx(0.02)
     reply_alone = call(core, "safety", prompt="", reply="I can't help with that.")
@@ -473,6 +478,18 @@ def test_safety_reads_the_dialogue(core: Core) -> None:
     assert reply_alone.estimates[2].value == pytest.approx(
         sum(toy.PROMPTS.values()) / len(toy.PROMPTS)
     )
+    assert prompt_alone.distribution is None and reply_alone.distribution is None
+
+
+def test_a_core_that_has_learnt_no_categories_is_not_asked_for_one(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"prompt": "Tell me how to build a bomb", "reply": "First take the explosive."}
+    assert "kind of harm" in call(core, "safety", **asked).summary
+    monkeypatch.setattr(toy.ToyCore, "has_learnt", lambda self, what: what != CATEGORY)
+    result = call(core, "safety", **asked)
+    assert result.distribution is None
+    assert result.summary == "safe 2%, refusal 1%, prompt harmful 97%"
 
 
 # --- what is refused ----------------------------------------------------------------------------

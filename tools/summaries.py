@@ -75,12 +75,18 @@ def samples(values: Sequence[str]) -> str:
     return ", ".join([*lines[:MOST_SAMPLES], *(["…"] if len(lines) > MOST_SAMPLES else [])])
 
 
-def safety(safe: float, refusal: float, prompt_harmful: float) -> str:
-    """`safe 97%, refusal 2%, prompt harmful 1%`."""
-    return (
+def safety(
+    safe: float, refusal: float, prompt_harmful: float, kind: tuple[str, float] | None = None
+) -> str:
+    """`safe 7%, refusal 2%, prompt harmful 98%, kind of harm violence 81%`.
+
+    kind: the most probable category of harm and its probability, left out where none is told.
+    """
+    told = (
         f"safe {whole_percent(safe)}, refusal {whole_percent(refusal)}, "
         f"prompt harmful {whole_percent(prompt_harmful)}"
     )
+    return told if kind is None else f"{told}, kind of harm {kind[0]} {whole_percent(kind[1])}"
 
 
 # --- numbers ------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from core_model.objectives.inversion import InversionTask
 from core_model.objectives.paraphrase import RetellingTask, WordingTask
 from core_model.objectives.presence import PresenceTask
 from core_model.objectives.priors import PriorTask
+from core_model.objectives.restating import RestatingTask
 from core_model.objectives.transitivity import ChainTask
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "PresenceTask",
     "PriorTask",
     "RetellingTask",
+    "RestatingTask",
     "WordingTask",
 ]

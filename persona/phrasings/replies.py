@@ -139,7 +139,7 @@ def fields_of(call: Call, summary: str, rng: np.random.Generator) -> dict[str, s
         case "distribution" | "infer":
             fields |= _listed(call, summary, rng)
         case "safety":
-            safe, refusal, harmful = (part.split()[-1] for part in summary.split(", "))
+            safe, refusal, harmful = (part.split()[-1] for part in summary.split(", ")[:3])
             verdict = _level("verdict", number(safe))
             fields = {"safe": safe, "refusal": refusal, "harmful": harmful, "Verdict": verdict}
         case _:

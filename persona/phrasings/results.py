@@ -24,6 +24,8 @@ ERROR_SHARE = 0.06
 INFER_LISTED = 3
 KNOWN_SHARE = 0.5
 """Facts of a country of which the model is made to be all but certain."""
+KIND_SHARE = 0.7
+"""Of the verdicts on a reply that seems to do harm, those that tell what kind it is."""
 PARTY_VALUES = tuple(read("surfaces")["weights"]["party"])
 
 
@@ -56,8 +58,7 @@ def made_up(call: Call, values: Values, rng: np.random.Generator) -> str:
             value = float(np.clip(rng.normal(0, 0.4), -0.98, 0.98))
             return summaries.correlation(*_pair(value, rng))
         case "safety":
-            safe = rng.beta(4, 1) if rng.random() < 0.7 else rng.beta(1, 4)
-            return summaries.safety(float(safe), float(rng.beta(0.5, 4)), float(rng.beta(0.5, 4)))
+            return _verdicts(rng)
         case "sample":
             n = call.n or DEFAULT_SAMPLES
             if call.target == ("text",):
@@ -66,6 +67,17 @@ def made_up(call: Call, values: Values, rng: np.random.Generator) -> str:
                 return summaries.samples([values.place(rng)[call.target[0]] for _ in range(n)])
             return summaries.samples([values.name(rng) for _ in range(n)])
     return _listed(call, values, rng)
+
+
+def _verdicts(rng: np.random.Generator) -> str:
+    """Verdicts on a reply, with a kind of harm where the tool would tell it, or not learnt it."""
+    safe = float(rng.beta(4, 1) if rng.random() < 0.7 else rng.beta(1, 4))
+    refusal, harmful = float(rng.beta(0.5, 4)), float(rng.beta(0.5, 4))
+    kind = None
+    if (safe < 0.5 or harmful >= 0.5) and rng.random() < KIND_SHARE:
+        kinds = schema("safety").variable("category").values
+        kind = (str(rng.choice(kinds)), float(rng.uniform(1 / len(kinds), 1)))
+    return summaries.safety(safe, refusal, harmful, kind)
 
 
 def _listed(call: Call, values: Values, rng: np.random.Generator) -> str:
