@@ -18,7 +18,7 @@ __all__ = [
     "OrderTask",
     "PresenceTask",
     "PriorTask",
-    "RetellingTask",
     "RestatingTask",
+    "RetellingTask",
     "WordingTask",
 ]
