@@ -19,9 +19,10 @@ from core_model.export import known_prompts
 from core_model.measures.result import Options
 from core_model.notation import Binding, Correlation, Entropy, Measure, Probability, parse
 from core_model.planning import Conditional
+from persona.events import Confidence
 from tests import tiny, toy
 from tests.test_tasks import questions as asked_in
-from tools import self_knowledge
+from tools import Context, run, self_knowledge
 from tools.joint import NoSuchMethod
 from tools.query import run_query
 from tools.self_knowledge import KINDS, Questions, SelfKnowledgeTask, held_out, partial_correlation
@@ -150,6 +151,33 @@ def test_a_core_that_has_not_learnt_to_says_so(frank: Frank) -> None:
     methods = {e["method"] for e in run_query(plain, "names: H(sex)", method="all")["estimates"]}
     assert "asked" not in methods
     assert not tiny.random_core().states_numbers
+
+
+def test_the_tool_confidence_has_what_is_worked_out_and_what_is_stated(frank: Frank) -> None:
+    asked = {"corpus": "names", "variable": "sex", "text": "Leslie"}
+    result = run("confidence", asked, Context(frank))
+    by_method = {e.method: e for e in result.estimates}
+    assert set(by_method) == {"exact", "asked", "data"}
+    assert result.distribution is not None
+    first = result.distribution.answers[0]
+    assert by_method["exact"].value == first.probability
+    assert by_method["asked"].value == pytest.approx(first.probability, abs=1e-9)
+    assert by_method["data"].value == pytest.approx(first.probability)
+    assert result.summary.startswith(f"{first.value} ")
+    assert re.search(r"; asked [\d.]+% ± [\d.]+%; entropy [\d.]+ bits of 1.0 bits$", result.summary)
+    event = Confidence.of("t", result)
+    assert event is not None and event.probability == first.probability
+    plain = run("confidence", asked, Context(toy.ToyCore(*toy.all_toys())))
+    assert {e.method for e in plain.estimates} == {"exact", "data"}
+    assert "asked" not in plain.summary
+    # Of a passage the question is put to the core with the passage known.
+    passage = run(
+        "confidence",
+        {"corpus": "speeches", "variable": "party", "text": next(iter(toy.PASSAGES))},
+        Context(frank),
+    )
+    values = {e.method: e.value for e in passage.estimates}
+    assert values["asked"] == pytest.approx(values["exact"], abs=1e-9)
 
 
 def test_a_question_stands_behind_what_is_given(frank: Frank) -> None:

@@ -51,6 +51,7 @@ PROPERTIES = {
     "sample": ({"corpus", "variable"}, {"given", "n"}),
     "distribution": ({"corpus", "variable"}, {"given", "top"}),
     "infer": ({"corpus", "variable", "text"}, {"given"}),
+    "confidence": ({"corpus", "variable", "text"}, {"given"}),
     "probability": ({"corpus", "event"}, {"given"}),
     "entropy": ({"corpus", "variable"}, {"given"}),
     "mutual_information": ({"corpus", "left", "right"}, {"given"}),
@@ -141,6 +142,11 @@ CALLS: list[tuple[str, dict[str, Any], str]] = [
         "infer",
         {"corpus": "names", "variable": "year", "text": "Emma", "given": {"sex": "female"}},
         "names: year | sex=female, name=Emma",
+    ),
+    (
+        "confidence",
+        {"corpus": "names", "variable": "sex", "text": "Emma", "given": {"year": "1985"}},
+        "names: sex | year=1985, name=Emma",
     ),
     (
         "probability",

@@ -67,6 +67,17 @@ def infer(answers: Distribution) -> str:
     return _listed(answers, MOST_ANSWERS, whole_percent)
 
 
+def confidence(answers: Distribution, asked: Estimate | None, most_nats: float) -> str:
+    """`Lima 98%; asked 95% ± 3%; entropy 0.12 bits of 7.6 bits`, the second where it is stated."""
+    first = answers.answers[0]
+    parts = [f"{first.value} {percent(first.probability)}"]
+    if asked is not None:
+        parts.append(f"asked {_percent_with_error(asked)}")
+    most = _bits(most_nats / _NATS_PER_BIT)
+    parts.append(f"entropy {_bits(answers.entropy_nats / _NATS_PER_BIT)} of {most}")
+    return "; ".join(parts)
+
+
 def samples(values: Sequence[str]) -> str:
     """`Mary, Anna, Ruth, …`: short values in a row, of long ones the first as it is."""
     lines = [" ".join(value.split()) for value in values]
