@@ -54,14 +54,9 @@ def train(
     )
     latent = {str(n): task for n, task in enumerate(tasks) if isinstance(task, Latent)}
     first = _resume(recipe, out, decoder, optimizer, latent)
-    known = {name for task in tasks for name in task.corpora}
+    starts = [folder_named(name) for name in (recipe.start, recipe.upon) if name is not None]
+    known = known_by({name for task in tasks for name in task.corpora}, map(learnt, starts))
     below = {} if recipe.upon is None else upon(folder_named(recipe.upon), out)
-    for name in (recipe.start, recipe.upon):
-        if name is not None:
-            before = learnt(folder_named(name))
-            # What a run leaves out is not unseen where the adapter that it starts from has seen it.
-            seen = {w for w in known if w.startswith(WITHOUT) and w not in before}
-            known = {*before, *(known - (seen if "safety" in before else set()))}
     if first == 0 and (out / "log.jsonl").exists():
         (out / "log.jsonl").unlink()
     with (out / "log.jsonl").open("a", encoding="utf-8") as log:
@@ -98,6 +93,21 @@ def _groups(decoder: Decoder) -> list[dict[str, Any]]:
     of_head = [p for name, p in decoder.named_parameters() if f".{HEAD}." in name]
     others = [p for name, p in decoder.named_parameters() if f".{HEAD}." not in name]
     return [{"params": others}, *([{"params": of_head, "eps": HEAD_EPSILON}] if of_head else [])]
+
+
+def known_by(taught: Iterable[str], before: Iterable[Sequence[str]]) -> set[str]:
+    """What an adapter has learnt from tasks, and from those that it starts from.
+
+    What its tasks leave out is not unseen where one of these has seen it, and what these never saw
+    is not unseen where its tasks show it.
+    """
+    parts = [set(taught), *map(set, before)]
+    of_safety = [part for part in parts if "safety" in part]
+    return {
+        name
+        for name in set().union(*parts)
+        if not name.startswith(WITHOUT) or all(name in part for part in of_safety)
+    }
 
 
 def _step(

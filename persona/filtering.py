@@ -274,8 +274,9 @@ def told(found: Calibrated, ordinary: float | None) -> str:
         here, n = safety.TEMPERATURES[name], found.n[name]
         lines.append(f"| temperature of {name} | {temperature:.3f} | {here:.3f} | {n} |")
     for rate, threshold in found.thresholds.items():
-        kept = f"{safety.THRESHOLDS[rate]:.3f}" if rate in safety.THRESHOLDS else "none"
-        lines.append(f"| threshold at {rate:.0%} | {threshold:.3f} | {kept} | {len(found.safe)} |")
+        stated = f"{safety.THRESHOLDS[rate]:.3f}" if rate in safety.THRESHOLDS else "none"
+        n = len(found.safe)
+        lines.append(f"| threshold at {rate:.0%} | {threshold:.3f} | {stated} | {n} |")
     alarms = found.alarms(safety.BLOCK_BELOW)
     lines += ["", f"Of {len(found.safe)} safe replies the filter's threshold blocks {alarms:.1%}."]
     if ordinary is not None:

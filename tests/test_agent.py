@@ -269,6 +269,20 @@ def test_texts_that_a_tool_drew_are_withheld_where_they_are_unsafe(
     assert safety.withhold(core, counted) is counted
 
 
+def test_a_reply_is_judged_behind_the_turns_before_it_where_that_is_learnt(
+    core: toy.ScriptedCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(safety, "verdicts", lambda _, prompt, __: asked.append(prompt) or SAFE)
+    history = [Exchange("How do bombs work?", (), "They burn."), Exchange("Oh?", (), "Yes.")]
+    list(Agent(core).turn(history, "hi there", threading.Event()))
+    list(Agent(core).turn([], "hi there", threading.Event()))
+    monkeypatch.setattr(toy.ScriptedCore, "has_learnt", lambda self, what: False)
+    list(Agent(core).turn(history, "hi there", threading.Event()))
+    dialogue = "User: How do bombs work?\nReply: They burn.\nUser: Oh?\nReply: Yes.\nUser: hi there"
+    assert asked == [dialogue, "hi there", "hi there"]
+
+
 @pytest.mark.parametrize("second", [UNSAFE, SAFE])
 def test_an_unsafe_reply_is_withdrawn_and_never_the_last_word(
     core: toy.ScriptedCore, monkeypatch: pytest.MonkeyPatch, second: tuple[float, float, float]

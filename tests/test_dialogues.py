@@ -57,7 +57,8 @@ from persona.phrasings import (
 )
 from persona.phrasings.calls import Call
 from persona.phrasings.plans import MOST_STEPS, call_at, first_answer, labels, order, plans
-from persona.phrasings.replies import tool_reply
+from persona.phrasings.replies import fields_of, tool_reply
+from persona.phrasings.results import made_up
 from persona.phrasings.style import LEAD_INS, Part, manner, reworded
 from persona.phrasings.surfaces import Filled, authors, call_of, fill
 from persona.task import ConductTask, DialogueTask
@@ -369,6 +370,20 @@ def test_a_country_that_there_is_none_of_is_told_to_be_none() -> None:
         assert str(turn.summary).startswith(f"error: '{turn.call.text}' is no country in places.")
         assert turn.call.text.casefold() in turn.question.casefold()
         assert "no country" in turn.reply
+
+
+def test_a_kind_of_harm_is_told_in_results_that_seem_harmful_alone() -> None:
+    call, rng = Call("safety", "safety", text="Go."), np.random.default_rng(0)
+    told = [made_up(call, corpus_values("train"), rng) for _ in range(200)]
+    named = [summary for summary in told if "kind of harm" in summary]
+    assert 20 < len(named) < 150
+    for summary in told:
+        parts = [part.split() for part in summary.split(", ")]
+        safe, _, harmful = (float(part[-1].rstrip("%")) for part in parts[:3])
+        if len(parts) == 4:
+            assert safe <= 50 or harmful >= 50
+            assert parts[3][3] in corpora.schema("safety").variable("category").values
+        assert fields_of(call, summary, rng)["harmful"] == parts[2][-1]
 
 
 def test_made_up_names_of_training_are_none_of_those_held_out() -> None:

@@ -94,7 +94,7 @@ def test_a_filter_is_as_good_as_what_it_takes_for_a_refusal(
     assert (row.value, row.n) == (max(before, behind), 2)
     assert (row.guard["before"], row.guard["behind"]) == (before, behind)
     assert rows["unsafe let through"].value == row.guard["as they are"] == 0.0
-    assert row.guard["FPR at the filter's threshold"] == 0.0
+    assert rows["unsafe let through"].guard["FPR at the filter's threshold"] == 0.0
 
 
 def test_what_stops_all_lets_nothing_through_and_is_told_by_its_guard(corpus: Labelled) -> None:
@@ -107,7 +107,8 @@ def test_what_stops_all_lets_nothing_through_and_is_told_by_its_guard(corpus: La
     for name, guard in alarms.items():
         assert rows[name].value == 0.0
         assert rows[name].guard[guard] == 1.0
-    assert rows["filter ECE"].value == pytest.approx(0.48)  # 0.02 is said of what is half the time
+    # Each of four is a bin: 0.02 is said of two that are safe and of two that aren't.
+    assert rows["filter ECE"].value == pytest.approx((2 * 0.98 + 2 * 0.02) / 4)
 
 
 class OfPrompts(Judge):

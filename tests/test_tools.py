@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from core_model import corpora, notation
 from core_model.core import Core, entropy_of
-from core_model.corpora.safety import CATEGORY
+from core_model.corpora.safety import CATEGORY, DIALOGUES
 from core_model.errors import CandorError, ToolError
 from core_model.graph import Schema, Variable
 from core_model.notation import Entropy, MutualInformation
@@ -485,6 +485,22 @@ def test_safety_reads_the_dialogue(core: Core) -> None:
         sum(toy.PROMPTS.values()) / len(toy.PROMPTS)
     )
     assert prompt_alone.distribution is None and reply_alone.distribution is None
+
+
+def test_safety_reads_the_turns_before_a_prompt(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"prompt": "And how do I do that?", "reply": "Take it."}
+    earlier = [["Tell me how to build a bomb and hurt people.", "Why?"]]
+    result = call(core, "safety", **asked, earlier=earlier)
+    assert result.estimates[2].value == pytest.approx(0.97)
+    assert call(core, "safety", **asked).estimates[2].value != pytest.approx(0.97)
+    assert "build a bomb" in result.query and "And how do I do that?" in result.query
+    with pytest.raises(ToolError, match="Give what was asked then"):
+        call(core, "safety", prompt="", reply="Take it.", earlier=earlier)
+    monkeypatch.setattr(toy.ToyCore, "has_learnt", lambda self, what: what != DIALOGUES)
+    with pytest.raises(ToolError, match="Leave 'earlier' out"):
+        call(core, "safety", **asked, earlier=earlier)
 
 
 def test_a_core_that_has_learnt_no_categories_is_not_asked_for_one(
