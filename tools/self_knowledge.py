@@ -52,7 +52,7 @@ POOL = 160
 """Prompts whose questions are worked out at a time."""
 ASKED, VALUES = 2, 4
 """Variables of one prompt that are asked about, and values of each whose probability is."""
-PAIR_SHARE = 0.15
+PAIR_SHARE = 0.3
 """Prompts that are also asked for a mutual information; as many are for a correlation."""
 NAMES_SHARE = 0.35
 """Prompts about names: P of them is what the core is asked most."""
