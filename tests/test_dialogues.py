@@ -379,7 +379,7 @@ def test_a_kind_of_harm_is_told_in_results_that_seem_harmful_alone() -> None:
     assert 20 < len(named) < 150
     for summary in told:
         parts = [part.split() for part in summary.split(", ")]
-        safe, _, harmful = (float(part[-1].rstrip("%")) for part in parts[:3])
+        safe, _, harmful = (float(part[-1].strip("<>%")) for part in parts[:3])
         if len(parts) == 4:
             assert safe <= 50 or harmful >= 50
             assert parts[3][3] in corpora.schema("safety").variable("category").values
