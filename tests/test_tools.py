@@ -426,7 +426,12 @@ def test_independent_variables_of_few_units_tell_next_to_nothing() -> None:
 
 
 def test_a_counted_distribution_has_the_entropy_that_is_counted() -> None:
-    cells = {("1", "a", "x"): 2.0, ("2", "b", "x"): 1.0, ("3", "a", "y"): 3.0, ("4", "c", "z"): 1.0}
+    cells: toy.Table = {
+        ("1", "a", "x"): 2.0,
+        ("2", "b", "x"): 1.0,
+        ("3", "a", "y"): 3.0,
+        ("4", "c", "z"): 1.0,
+    }
     core = toy.ToyCore()
     with corpora.register(toy.ToyCorpus(ADDRESSES, cells, n_records=7)):
         for asked, measure in (("party", "H(party)"), ("party & medium", "H(party, medium)")):
