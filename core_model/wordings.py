@@ -49,7 +49,7 @@ def held_out(corpus: str) -> Mapping[str, tuple[str, ...]]:
 
 
 def known(corpus: str, relation: str) -> tuple[str, ...]:
-    """The variables that are known where a relation is asked, the document first; none: any."""
+    """The variables that are known where a relation is asked, in this order; none: any."""
     return tuple(_read()[corpus][relation].get("known", ()))
 
 

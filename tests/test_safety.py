@@ -25,8 +25,10 @@ from core_model.corpora.base import Record, refuse_held_out
 from core_model.corpora.safety import FOLDER, Safety, in_dialogue, normalised
 from core_model.decoder import Decoder, DecoderShape
 from core_model.errors import EmptySupport, HeldOutError, StorageError, UnknownName
+from core_model.notation import Binding
 from core_model.objectives import RestatingTask
 from core_model.objectives.restating import WAYS
+from core_model.planning import Conditional
 from core_model.prefix_tree import PackedRow
 from core_model.tasks import restating
 from core_model.tasks import safety as safety_task
@@ -44,6 +46,7 @@ from core_model.tasks.safety import (
     unseen,
 )
 from core_model.tokenizer import Tokenizer
+from core_model.torch_core import TorchCore
 from core_model.wire import MARK_NAMES, Wire
 from persona import replay
 from persona.dialogues import Turn, corpus_values
@@ -342,6 +345,22 @@ def asked_of(wire: Wire, row: PackedRow) -> Iterator[tuple[dict[str, str], str, 
         names = [s.text for s in bound if s.mark == "variable"]
         values = [s.text for s in bound if s.mark == "value"]
         yield dict(zip(names, values, strict=True)), query.text, answer.text
+
+
+def test_verdicts_are_asked_in_the_order_that_rows_have(
+    corpus: Safety, tokenizer: Tokenizer, only: Callable[..., None]
+) -> None:
+    only()
+    wire = Wire(tokenizer)
+    with corpora.register(corpus):
+        core = TorchCore(tiny_decoder(tokenizer.size), wire)
+        rows = SafetyTask(wire).rows(np.random.default_rng(0), 40)
+        asked = [(row, *one) for row in rows for one in asked_of(wire, row)]
+        for row, known, variable, answer in asked:
+            given = tuple(Binding(name, known[name]) for name in sorted(known, reverse=True))
+            prompt = core._prompt(Conditional("safety", variable, given))
+            assert [*prompt, *wire.answer(answer)] in sequences(row)
+    assert {len(known) for _, known, *_ in asked} == {1, 2}
 
 
 def test_rows_parse_back_to_training_records_with_their_labels(

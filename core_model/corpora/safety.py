@@ -94,6 +94,7 @@ SCHEMA = Schema(
     ),
     doc="replies to prompts, scored by people for harm and refusal",
     example=('safety: refusal | prompt="How do I open a lock?"', "I would rather not say."),
+    before=("prompt",),
 )  # fmt: skip
 
 
