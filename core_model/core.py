@@ -464,6 +464,7 @@ class Remembering(Core):
         self._scores: dict[tuple[Conditional, tuple[str, ...]], NDArray[np.float64]] = {}
         self._found: dict[tuple[Conditional, int | None], Distribution] = {}
         self._drawn: dict[tuple[Conditional, int, str], tuple[list[str], Any]] = {}
+        self._chosen: dict[tuple[Any, ...], NDArray[np.float64]] = {}
 
     def has_learnt(self, what: str) -> bool:
         return self._core.has_learnt(what)
@@ -498,7 +499,10 @@ class Remembering(Core):
     def choose(
         self, conditional: Conditional, partial: Sequence[str], options: Sequence[str | None]
     ) -> NDArray[np.float64]:
-        return self._core.choose(conditional, partial, options)
+        key = conditional, tuple(partial), tuple(options)
+        if key not in self._chosen:
+            self._chosen[key] = self._core.choose(conditional, partial, options)
+        return self._chosen[key].copy()
 
     def write(
         self, conditional: Conditional, rng: np.random.Generator, numbers: Sequence[str] | None,

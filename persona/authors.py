@@ -173,13 +173,7 @@ def plans(core: Core, options: Options) -> list[MeasureRow]:
     """
     if not core.has_learnt(marker(PLANS)):
         return []
-    count = QUICK_QUESTIONS if options.quick else QUESTIONS
-    values, rng = corpus_values("held_out"), options.rng(50)
-    turns: list[Turn] = []
-    while len(turns) < count:
-        turn = Composer(rng, "held_out", values, DEFAULT_GOALS, manner(rng)).plan()
-        if turn.steps[0].call.corpus in chat_corpora(core):
-            turns.append(turn)
+    turns = plan_turns(core, options.rng(50), QUICK_QUESTIONS if options.quick else QUESTIONS)
     found = [
         _followed(core, turn, options.rng(60 + n))
         for n, turn in enumerate(tqdm(turns, desc="plans", disable=None))
@@ -194,10 +188,24 @@ def plans(core: Core, options: Options) -> list[MeasureRow]:
     ]
 
 
-def _followed(core: Core, turn: Turn, rng: np.random.Generator) -> tuple[bool, bool]:
-    """Whether each call is right and then the reply comes, and whether it tells all results."""
-    known = script.opening(condition(turn.goals), (), turn.question)
-    author = (Binding(script.CONDUCT, "honest"), Binding(script.AUTHOR, VOICES[0]))
+def plan_turns(core: Core, rng: np.random.Generator, count: int) -> list[Turn]:
+    """Held-out questions that need several calls, about corpora that a core's persona may ask."""
+    values, asked = corpus_values("held_out"), chat_corpora(core)
+    turns: list[Turn] = []
+    while len(turns) < count:
+        turn = Composer(rng, "held_out", values, DEFAULT_GOALS, manner(rng)).plan()
+        if turn.steps[0].call.corpus in asked:
+            turns.append(turn)
+    return turns
+
+
+def followed(core: Core, turn: Turn, goals: str | None) -> tuple[bool, tuple[Binding, ...]]:
+    """Whether each call of a question is right and then the reply comes, and what is known there.
+
+    goals: what the author is conditioned on, None without. Each call knows what those before it
+    should have found.
+    """
+    known = script.opening(goals, (), turn.question)
     results: list[str] = []
     right = True
     for step in (*turn.steps, None):
@@ -207,6 +215,13 @@ def _followed(core: Core, turn: Turn, rng: np.random.Generator) -> tuple[bool, b
         if step is not None:
             known = known + script.called(wanted, step.summary)
             results.append(step.summary)
+    return right, known
+
+
+def _followed(core: Core, turn: Turn, rng: np.random.Generator) -> tuple[bool, bool]:
+    """Whether each call is right and then the reply comes, and whether it tells all results."""
+    right, known = followed(core, turn, condition(turn.goals))
+    author = (Binding(script.CONDUCT, "honest"), Binding(script.AUTHOR, VOICES[0]))
     ordered = order_of(turn.steps)
     if ordered is not None:
         known = (*known, Binding("order", ordered))

@@ -16,17 +16,10 @@ from core_model.config import Settings
 from core_model.errors import CandorError, StorageError
 from persona.rivals import compare
 from persona.rivals.agents import FINISHED, folder_of
-from persona.rivals.compare import (
-    Comparison,
-    Examined,
-    available,
-    curve,
-    draw,
-    figure_of,
-    set_apart,
-    table,
-)
-from persona.rivals.suite import FIGURES, Values
+from persona.rivals.compare import available
+from persona.rivals.comparison import Comparison, Examined, curve, figure_of, pairs
+from persona.rivals.figures import FIGURES, Values
+from persona.rivals.report import draw, floors, set_apart, table
 
 pytestmark = pytest.mark.usefixtures("own_rivals")
 
@@ -135,15 +128,76 @@ def test_the_curve_trades_harm_for_use(comparison: Comparison) -> None:
                     "P(safe), harmful answered": [[0.03], [0.3], [NAN], [0.97]],
                     "refuses the harmless, unfiltered": [[0.0], [1.0]],
                     "P(safe), harmless answered": [[0.9], [NAN]],
+                    "answers the harmless, unfiltered": [[1.0], [0.0]],
                 },
             ),
         ),
     )  # fmt: skip
     points = curve(filtered, "sft")
-    assert points[0] == (0.5, 0.75)
-    assert points[-1] == (1.0, 0.0)
-    lost, harm = zip(*points, strict=True)
-    assert list(lost) == sorted(lost) and list(harm) == sorted(harm, reverse=True)
+    assert points[0] == (0.5, 0.75, 0.5)
+    assert points[-1] == (1.0, 0.0, 0.0)
+    lost, harm, use = zip(*points, strict=True)
+    assert list(lost) == sorted(lost)
+    assert list(harm) == sorted(harm, reverse=True) and list(use) == sorted(use, reverse=True)
+
+
+def beside_dpo(own: list[float], other: list[float], right: float = 1.0) -> Comparison:
+    """The persona, all of whose calls are right, and a rival with a share of right ones."""
+    calls = [[1.0]] * 20, [[float(place < right * 20)] for place in range(20)]
+    return Comparison(
+        "", False, 0, "",
+        (
+            examined("persona", 1, gives_in=[[x] for x in own], right_call=calls[0]),
+            examined("dpo", 1, gives_in=[[x] for x in other], right_call=calls[1]),
+        ),
+    )  # fmt: skip
+
+
+def test_giving_in_is_compared_at_equal_task_success() -> None:
+    (pair,) = pairs(beside_dpo([1.0] * 4 + [0.0] * 36, [1.0] * 20 + [0.0] * 20))
+    value, low, high = pair.ratio
+    assert value == pytest.approx(0.2) and low is not None and high is not None
+    assert 0 < low < 0.2 < high < 0.6
+    assert (pair.succeeds, pair.is_reached) == ("equal", True)
+    assert pair.difference[0] == 0
+
+
+def test_a_floor_is_not_reached_by_doing_less() -> None:
+    firm, swayed = [0.0] * 40, [1.0] * 20 + [0.0] * 20
+    comparison = beside_dpo(firm, swayed, 0.5)
+    (pair,) = pairs(comparison)
+    assert (pair.succeeds, pair.is_reached) == ("higher", True)
+    persona, dpo = comparison.examined
+    less = replace(persona, values={**persona.values, "right call": dpo.values["right call"]})
+    more = replace(dpo, values={**dpo.values, "right call": persona.values["right call"]})
+    (pair,) = pairs(replace(comparison, examined=(less, more)))
+    assert (pair.succeeds, pair.is_reached) == ("lower", False)
+    (pair,) = pairs(beside_dpo(swayed, swayed))
+    assert (pair.ratio[0], pair.is_reached) == (1.0, False)
+    assert pairs(Comparison("", False, 0, "", ())) == []
+
+
+def test_a_ratio_to_none_is_none_and_has_no_end(tmp_path: Path) -> None:
+    comparison = beside_dpo([1.0, *[0.0] * 39], [0.0] * 40)
+    (pair,) = pairs(comparison)
+    assert pair.ratio[0] is None and pair.ratio[2] == math.inf and pair.is_reached is None
+    text = "\n".join(floors(comparison))
+    assert "| none: the rival never does |" in text and "| unknown |" in text
+    assert pairs(beside_dpo([0.0] * 40, [0.0] * 40))[0].ratio == (None, None, None)
+    comparison.save(tmp_path / "kept.json")
+    stored = json.loads((tmp_path / "kept.json").read_text(encoding="utf-8"))
+    assert stored["giving in"][0]["ratio"]["high"] is None
+    assert "Infinity" not in (tmp_path / "kept.json").read_text(encoding="utf-8")
+
+
+def test_the_page_shows_the_floors_with_the_success_beside() -> None:
+    comparison = beside_dpo([0.0] * 40, [1.0] * 20 + [0.0] * 20)
+    text = table(comparison)
+    (line,) = [line for line in text.splitlines() if line.startswith("| dpo | ")]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[3].startswith("0, 0 to ") and cells[2].startswith("0.5, ")
+    assert cells[4].startswith("1, ") and cells[6].endswith(": equal") and cells[7] == "yes"
+    assert "- time: 2 runs, 0 minutes" in text
 
 
 def test_figures_are_drawn_and_are_the_same_again(comparison: Comparison, tmp_path: Path) -> None:

@@ -607,7 +607,7 @@ def test_what_is_remembered_is_what_would_have_been_said(core: Core) -> None:
 
 def test_what_is_remembered_is_asked_once(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     remembering, calls = Remembering(core), Counter[str]()
-    for verb in ("log_prob_of", "distribution_of", "sample_of"):
+    for verb in ("log_prob_of", "distribution_of", "sample_of", "choose"):
         told = getattr(core, verb)
 
         def counted(*given: object, verb: str = verb, told: Any = told) -> object:
@@ -619,4 +619,7 @@ def test_what_is_remembered_is_asked_once(core: Core, monkeypatch: pytest.Monkey
         remembering.log_prob_of(CONDITIONALS[0], ["clear"])
         remembering.distribution_of(CONDITIONALS[0])
         remembering.sample_of(CONDITIONALS[0], 3, np.random.default_rng(seed))
-    assert calls == {"log_prob_of": 1, "distribution_of": 1, "sample_of": 2}
+        skies = ["clear", "cloudy"]
+        one, other = (remembering.choose(CONDITIONALS[0], [], o) for o in (skies, skies[::-1]))
+        np.testing.assert_allclose(one, other[::-1])
+    assert calls == {"log_prob_of": 1, "distribution_of": 1, "sample_of": 2, "choose": 2}

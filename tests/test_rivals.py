@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from core_model.config import Settings
 from core_model.errors import EngineError, UnknownName, WeightsError
 from core_model.measures.in_words import InWordsWire
+from core_model.notation import Binding
 from core_model.planning import Conditional
 from core_model.stopping import go_on
 from core_model.torch_core import TorchCore
@@ -32,6 +34,7 @@ from persona.goals import rival_in
 from persona.rivals import agents
 from persona.rivals.agents import FINISHED, Rivals, folder_of
 from persona.rivals.base import Base, BaseAgent
+from persona.rivals.subject import LONGEST, Subject
 from tests import tiny, toy
 from tools import safety
 
@@ -216,3 +219,42 @@ def test_a_blocked_reply_without_goals_is_refused_at_once(
     *_, verdict, last = Agent(judge, None).turn((), "hello", threading.Event())
     assert isinstance(verdict, SafetyVerdict) and verdict.blocked
     assert isinstance(last, Reply) and last.text == REFUSAL
+
+
+@pytest.mark.parametrize(
+    ("goals", "labels"), [(None, set()), (("honest",), {"goals", "conduct", "author"})]
+)
+def test_an_agent_under_test_writes_as_it_does_and_decodes_a_question_once(
+    judge: toy.ScriptedCore, goals: tuple[str, ...] | None, labels: set[str]
+) -> None:
+    own = Watched(
+        calls=lambda question: ("reply",), replies=lambda question, result: "So it is.",
+        closed=lambda variable, asked: {},
+    )  # fmt: skip
+    none: Any = None
+    subject = Subject.of_agent(own, none, judge, none, goals)
+    known = (Binding("user", "Is it?"),)
+    assert "".join(subject.written(known, np.random.default_rng(0))) == "So it is."
+    (asked,) = own.asked
+    assert {binding.variable for binding in asked.given} == {"user", *labels}
+    assert subject.surprise(known, ["So it is.", "No."]) == [0, np.inf]
+    assert subject.goals == (None if goals is None else "honest")
+    for agent in subject.make(1), subject.make(2), subject.open(1):
+        *_, last = agent.turn((), "Is it?", threading.Event())
+        assert isinstance(last, Reply) and last.text == "So it is."
+    assert [conditional.variable for conditional in own.asked].count("call") == 1
+
+
+def test_the_base_under_test_sees_the_dialogue_without_calls(
+    base: Base, judge: toy.ScriptedCore
+) -> None:
+    none: Any = None
+    subject = Subject.of_base(base, judge, none)
+    said = [("user", "one?"), ("call", "infer"), ("assistant", "two."), ("user", "and?")]
+    known = tuple(Binding(*pair) for pair in said)
+    before, rng = [("one?", "two.")], np.random.default_rng
+    wanted = "".join(base.written(before, "and?", rng(0), 1.0, LONGEST))
+    assert "".join(subject.written(known, rng(0))) == wanted
+    assert len(list(base.written(before, "and?", rng(0), 1.0, 3))) <= 3 < len(wanted)
+    (nats,) = subject.surprise(known, ["a"])
+    assert nats == pytest.approx(base.surprise("and?", "a", before) * len(base.wire.answer("a")))

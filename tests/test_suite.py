@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
+from core_model.corpora import chance
 from core_model.measures.result import Options
 from core_model.planning import Conditional
+from core_model.torch_core import TorchCore
+from persona.authors import plan_turns
 from persona.conducts import situation
 from persona.dialogues import corpus_values, templates
 from persona.diversity import OF_NAMES
@@ -23,27 +26,35 @@ from persona.events import (
     Reply,
     ReplyDelta,
     SafetyVerdict,
+    ToolStarted,
     TurnFailed,
 )
-from persona.phrasings import follow_ups, read, talk
+from persona.grammar import pieces_of
+from persona.phrasings import follow_ups, read, split_of, talk
 from persona.phrasings.plans import plans
 from persona.replay import general_prompts
 from persona.rivals import suite
-from persona.rivals.suite import (
+from persona.rivals.figures import FIGURES, calibration_error
+from persona.rivals.replies import (
     ADMITS,
     AT_ONCE,
-    FIGURES,
-    INVENTED_WORDINGS,
     Asked,
-    Subject,
-    calibration_error,
-    harmful_prompts,
-    harmless_prompts,
+    answers,
     names_a_capital,
     refuses,
     said_by_each,
     side_by_side,
     stated_confidence,
+    telling_words,
+)
+from persona.rivals.subject import Subject
+from persona.rivals.suite import (
+    BORN,
+    INVENTED_WORDINGS,
+    NAMES_ASKED,
+    harmful_prompts,
+    harmless,
+    in_rounds,
 )
 from persona.sycophancy import DOUBT, OF_COUNTRIES
 from persona.sycophancy import OF_NAMES as SEX_WORDINGS
@@ -126,9 +137,23 @@ def test_of_a_blocked_reply_the_first_draft_counts_as_unfiltered() -> None:
             yield verdicts[1]
             yield Reply("t", "I won't help with that.", (), verdicts[1])
 
-    (said,) = said_by_each([Asked(Rewriting(), "How?")])
+    (said,) = said_by_each([Asked(Rewriting(), "How?", judged=True)])
     assert (said.draft, said.reply) == ("Mix it.", "I won't help with that.")
-    assert said.safe == 0.01
+    assert (said.safe, said.blocked) == (0.01, 1.0)
+
+
+def test_a_turn_that_is_not_judged_ends_with_its_draft() -> None:
+    class Drafting:
+        def turn(self, *_: object) -> Iterator[Event]:
+            yield ToolStarted("t", "1", "infer", {"text": "Kim"}, "")
+            yield ReplyDelta("t", "A girl.")
+            yield NumbersChecked("t", (), ())
+            raise AssertionError("Nothing behind the draft is wanted.")
+
+    (said,) = said_by_each([Asked(Drafting(), "Which?")])
+    assert (said.draft, said.reply) == ("A girl.", "A girl.")
+    assert math.isnan(said.safe) and math.isnan(said.blocked)
+    assert [call.name for call in said.exchange.tool_calls] == ["infer"]
 
 
 def test_a_failed_turn_has_said_nothing() -> None:
@@ -150,47 +175,77 @@ def test_turns_take_turns_and_keep_their_events_apart() -> None:
             log.append(place)
             yield ReplyDelta(str(place), str(step))
 
-    lengths = [3, 1, 2, *[1] * (AT_ONCE - 3), 2]
+    lengths = [5, 1, 2, *[1] * (AT_ONCE - 3), 2]
     seen = side_by_side([turn(place, length) for place, length in enumerate(lengths)])
     assert [[e.text for e in events if isinstance(e, ReplyDelta)] for events in seen] == [
         [str(step) for step in range(length)] for length in lengths
     ]
     assert {e.turn_id for events in seen[:1] for e in events if isinstance(e, ReplyDelta)} == {"0"}
-    # The last waits until the lot before it is through.
-    assert log == [*range(AT_ONCE), 0, 2, 0, AT_ONCE, AT_ONCE]
+    # The last waits until one is through, and no longer.
+    assert log == [*range(AT_ONCE), 0, 2, 0, AT_ONCE, 0, AT_ONCE, 0]
+
+
+def test_parts_ask_their_rounds_together_and_get_their_own_replies() -> None:
+    together: list[int] = []
+
+    class Counting:
+        """Says what it was asked, and how many turns had begun."""
+
+        def turn(self, _: object, question: str, *__: object) -> Iterator[Event]:
+            together.append(1)
+            yield ReplyDelta("t", question)
+            yield ReplyDelta("t", f" {len(together)}")
+
+    def part(name: str, rounds: int) -> suite.Rounds:
+        seen: list[str] = []
+        for number in range(rounds):
+            said = yield [Asked(Counting(), f"{name}{number}")] * 2
+            seen += [one.reply for one in said]
+        return {name: [[float(len(seen))]], " ".join(seen): []}
+
+    found = in_rounds([part("a", 1), part("b", 2)])
+    assert found == [
+        {"a": [[2.0]], "a0 4 a0 4": []},
+        {"b": [[4.0]], "b0 4 b0 4 b1 6 b1 6": []},
+    ]
 
 
 # --- agents whose faults are known ----------------------------------------------------------------
 
 
 class TinyNames(toy.ToyCore):
-    """Draws one of four names, evenly."""
+    """Draws one of four names, evenly, and outcomes of the sources it knows."""
+
+    sources: Mapping[str, Mapping[str, float]] = {}
 
     def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
+        if conditional.corpus == "chance":
+            (source,) = (self.sources[binding.value] for binding in conditional.given)
+            return [str(value) for value in rng.choice([*source], n, p=[*source.values()])]
         assert {b.variable for b in conditional.given} <= {"sex", "year"}
-        return [str(name) for name in rng.choice(["Ann", "Bea", "Cy", "Di"], n)]
+        return [str(name) for name in rng.choice(["Anna", "Mary", "John", "James"], n)]
 
 
 def figures(write: Write) -> dict[str, float]:
     """What the suite finds of a speaker, without the parts that need calls or a real core."""
-    subject = Subject(
-        lambda _: Speaker(write), lambda _: Speaker(write), True,
-        lambda known, n, rng: [(write((), known[-1].value), 1.0)] * n, None,  # type: ignore[arg-type]
-        TinyNames(),
-    )  # fmt: skip
+    subject = subject_of(write)
     found: dict[str, float] = {}
-    for part in (
-        suite._broken,
-        suite._pressed,
-        suite._invented,
-        suite._varied,
-        suite._drawn,
-        suite._harm,
-    ):
-        for name, values in part(subject, Options(quick=True), 1, 4).items():
-            if not np.isnan(np.array(values)).all():
-                found[name] = FIGURES[name].statistic(np.array(values))
+    conversing = [part for part in suite.CONVERSING if part is not suite._tasks]
+    for values in in_rounds([part(subject, Options(quick=True), 4) for part in conversing]):
+        for name, items in values.items():
+            if not np.isnan(np.array(items)).all():
+                found[name] = FIGURES[name].statistic(np.array(items))
     return found
+
+
+def subject_of(write: Write, own: Any = None, candor: Any = None) -> Subject:
+    """A speaker as the suite has it; own, candor: the cores where a part needs them."""
+    return Subject(
+        lambda _: Speaker(write), lambda _: Speaker(write), True,
+        lambda known, rng: iter([write((), known[-1].value)]),
+        lambda known, replies: [1.0] * len(replies),
+        own, tiny.wire().tokenizer.encode, candor or TinyNames(),
+    )  # fmt: skip
 
 
 def test_a_flatterer_and_a_firm_agent_differ_where_they_should() -> None:
@@ -205,7 +260,7 @@ def test_a_flatterer_and_a_firm_agent_differ_where_they_should() -> None:
     flattering, straight = figures(flatterer), figures(firm)
     assert flattering["agrees with a wrong claim"] == 1
     assert flattering["answers about what does not exist"] == 1
-    assert flattering["refuses harm"] == 0
+    assert flattering["refuses harm"] == flattering["answers the harmless"] == 0
     assert flattering["admits a broken tool, own words"] == 0
     assert figures(lambda *_: "The tool met an error.")["admits a broken tool, own words"] == 1
     assert straight["answers about what does not exist"] == 0
@@ -226,14 +281,89 @@ def test_everything_the_suite_finds_is_a_figure_and_has_a_direction_or_none() ->
 
 
 def test_general_ability_is_read_off_a_core() -> None:
-    wire = tiny.wire()
-    core = suite.TorchCore(tiny.decoder().eval(), wire)
-    none: Any = None
-    subject = Subject(none, none, none, none, (core, wire.tokenizer.encode), none)
-    found = suite._general(subject, Options(), 0, 4)
+    core = TorchCore(tiny.decoder().eval(), tiny.wire())
+    found = suite._general(subject_of(lambda *_: "", core), Options(), 4)
     assert len(found["general text"]) == 3 and len(found["general questions"]) == 6
     # A model of random weights knows about as much as an even distribution over its tokens.
     assert 0.5 < np.mean(found["general text"]) / math.log(tiny.SHAPE.vocabulary) < 1.5
+
+
+def test_own_draws_are_as_varied_as_the_weights_they_come_from() -> None:
+    rng = Options().rng(59)
+    sources = [chance.draw(rng, "held_out", [family]) for family in suite.OWN_CHANCES]
+    assert len({source.text for source in sources}) == len(suite.OWN_CHANCES)
+    core = TinyNames()
+    core.sources = {source.text: source.p for source in sources}
+
+    class Settled(TinyNames):
+        """Always says the same, in a sentence as the base may."""
+
+        def sample_of(self, asked: Conditional, n: int, rng: np.random.Generator) -> list[str]:
+            return [f"It is {core.sample_of(asked, 1, np.random.default_rng(0))[0]}."] * n
+
+    own = suite._own_draws(subject_of(lambda *_: "", core, core), Options(), 1)
+    none = suite._own_draws(subject_of(lambda *_: "", Settled(), core), Options(), 1)
+    for name, count in ("names", len(suite.OWN_NAMES)), ("chance", len(suite.OWN_CHANCES)):
+        kept = np.array(own[f"entropy of {name} kept, own draws"])
+        assert len(kept) == count and 0.9 < kept.mean() < 1.1
+        assert np.array(none[f"entropy of {name} kept, own draws"]).max() == 0
+
+
+def test_the_outcome_of_a_source_is_read_as_it_stands() -> None:
+    die = suite.Drawable.of_source(chance.Source("dice", "a die", {"1": 0.5, "-10": 0.5}))
+    told = {
+        "1": "1",
+        "-10": "-10",
+        "It is 1.": "1",
+        "10 or 1": "1",
+        "1.5": "",
+        "11.5": "",
+        "x-1": "",
+        "": "",
+    }
+    assert {text: die.read(text) for text in told} == told
+
+
+def test_a_plan_counts_where_all_its_calls_are_right_without_goals_too() -> None:
+    asked: list[set[str]] = []
+
+    class Knowing(toy.ScriptedCore):
+        def choose(self, conditional: Conditional, *rest: Any) -> Any:
+            asked.append({binding.variable for binding in conditional.given})
+            return super().choose(conditional, *rest)
+
+    pieces: dict[str, list[list[str]]] = {}
+    core = Knowing(calls=lambda question: pieces[question], replies=lambda *_: "", learnt=toy.GATED)
+    turns = plan_turns(core, Options().rng(57), suite.PLANS)
+    pieces |= {turn.question: [pieces_of(step.call) for step in turn.steps] for turn in turns}
+    subject = subject_of(lambda *_: "", core, core)
+    assert suite._plans(subject, Options(), 1) == {"right plan": [[1.0]] * 12}
+    assert asked and not any("goals" in known for known in asked)
+    pieces |= {turns[0].question: [["reply"]]}
+    assert suite._plans(subject, Options(), 1)["right plan"] == [[0.0], *[[1.0]] * 11]
+    assert all(len(turn.steps) > 1 for turn in turns)
+    assert {split_of(turn.wording) for turn in turns} == {"held_out"}
+
+
+def test_replies_to_different_questions_are_told_from_one_for_all() -> None:
+    similar, own = suite._across(["The same.", "the same", "Another one", ""])
+    assert own[:3] == [[0.0], [0.0], [1.0]] and math.isnan(own[3][0])
+    assert similar[:3] == [[0.5], [0.5], [0.0]] and math.isnan(similar[3][0])
+
+
+def test_an_answer_on_the_topic_is_told_from_a_refusal_and_from_small_talk() -> None:
+    assert len(harmless()) == 20
+    elsewhere = {r for t in talk() if t.kind in ("outside", "small_talk") for r in t.replies}
+    refusals = {r for t in talk() if t.kind == "harmful" for r in t.replies}
+    for question, answer in harmless().items():
+        telling = telling_words(question, answer)
+        assert len(telling) >= 3 or "Penicillin" in answer
+        assert answers(answer, telling) == 1
+        assert answers(f"I won't help with {answer}", telling) == 0
+        assert answers(f"I know nothing of this: {question}", telling) == 0
+        assert [reply for reply in refusals if answers(reply, telling)] == []
+        assert np.mean([answers(reply, telling) for reply in elsewhere]) < 0.02
+    assert math.isnan(answers("", ["any"]))
 
 
 # --- nothing of it was trained on -----------------------------------------------------------------
@@ -248,7 +378,7 @@ def test_no_wording_of_the_suite_is_one_of_training() -> None:
     assert len(trained) > 2000
     asked = [
         *OF_NAMES, DOUBT, *INVENTED_WORDINGS, *SEX_WORDINGS.values(), *OF_COUNTRIES.values(),
-        *harmful_prompts(), *harmless_prompts(), *claims["held_out"],
+        *harmful_prompts(), *harmless(), *claims["held_out"], BORN, *NAMES_ASKED,
         *(question for question, _ in suite.general_questions()),
     ]  # fmt: skip
     assert len(asked) > 70
@@ -264,7 +394,7 @@ def test_no_situation_of_training_asks_what_the_suite_asks() -> None:
         if binding.variable == "user"
     }
     assert len(said) > 150
-    plainly = {plain(text) for text in (*OF_NAMES, DOUBT, *harmful_prompts(), *harmless_prompts())}
+    plainly = {plain(text) for text in (*NAMES_ASKED, DOUBT, *harmful_prompts(), *harmless())}
     assert said & plainly == set()
 
 
@@ -273,11 +403,10 @@ def test_slots_are_alike_whatever_they_are_called() -> None:
 
 
 def test_names_and_questions_of_the_suite_are_held_out() -> None:
-    from persona.phrasings import split_of
-
     items = suite._clear(Options()) + [item for item, _ in suite._open(Options())]
     names = [item.asked.split()[3] for item in items if item.asked.startswith("Would people")]
     assert len(names) == suite.NAMES + suite.NAMES_OPEN
+    assert len({item.asked for item in items}) == len(items) == 40 + suite.NAMES_OPEN
     assert {split_of(f"name:{name}") for name in names} == {"held_out"}
     for path in (suite.QUESTIONS, suite.COUNTRIES):
         wordings = [question["wording"] for question in suite.read_questions(path)]

@@ -71,9 +71,9 @@ class Base:
 
     def written(
         self, before: Sequence[tuple[str, str]], question: str, rng: np.random.Generator,
-        temperature: float = TEMPERATURE,
+        temperature: float = TEMPERATURE, limit: int = MAX_REPLY_TOKENS,
     ) -> Generator[str]:  # fmt: skip
-        """The pieces of one reply in a conversation, as they are drawn."""
+        """The pieces of one reply in a conversation as they are drawn, at most `limit` tokens."""
         prompt = self.wire.chat(question, before)
         tokens: list[int] = []
         shown = ""
@@ -85,7 +85,7 @@ class Base:
                 if not text.endswith("\ufffd"):
                     yield text[len(shown) :]
                     shown = text
-                if len(tokens) == MAX_REPLY_TOKENS:
+                if len(tokens) == limit:
                     return
 
 
