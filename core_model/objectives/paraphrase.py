@@ -98,8 +98,10 @@ class WordingTask:
         schema = corpora.schema(name)
         if name in _DRAWN_ANEW:
             return _DRAWN_ANEW[name](rng)
-        values = self._draw[name](rng)
-        asked = [relation for relation in self._wordings[name] if relation in values]
+        asked: list[str] = []
+        while not asked:  # of some records nothing is known that has wordings
+            values = self._draw[name](rng)
+            asked = [relation for relation in self._wordings[name] if relation in values]
         relation = str(rng.choice(asked))
         known: Sequence[str] = wordings.known(name, relation)
         if not known:
