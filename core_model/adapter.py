@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from core_model.base_files import sha256
-from core_model.decoder import Decoder, DecoderShape, LowRank
+from core_model.decoder import HEAD, Decoder, DecoderShape, LowRank
 from core_model.errors import WeightsError
 
 FILE = "adapter.safetensors"
@@ -36,7 +36,7 @@ def save_adapter(decoder: Decoder, folder: Path, facts: dict[str, str]) -> None:
         tensors[ROW_TOKENS] = torch.tensor(list(decoder.rows))
     one = next(iter(decoder.adapters.values()))
     assert isinstance(one, LowRank)
-    first = min(int(name.split("_")[0]) for name in decoder.adapters)
+    first = min(int(name.split("_")[0]) for name in decoder.adapters if name != HEAD)
     facts = facts | {
         "rank": str(one.a.shape[0]), "scale": repr(one.scale), "first_trained": str(first)
     }  # fmt: skip
@@ -121,19 +121,21 @@ def learnt(folder: Path) -> tuple[str, ...]:
 
 def with_adapter(
     shape: DecoderShape, weights: dict[str, Tensor], folder: Path, dtype: torch.dtype,
-    rows: Mapping[int, Tensor] | None = None, least_rank: int = 0,
+    rows: Mapping[int, Tensor] | None = None, rank: int | None = None,
+    head_rank: int | None = None,
 ) -> Decoder:  # fmt: skip
     """A decoder with the adapter's parameters in place; raises WeightsError on a wrong shape.
 
-    rows: rows of the embedding for an adapter that has none of its own. An adapter of a smaller
-    rank than the least gets it: the directions that are new do nothing yet.
+    rows: rows of the embedding for an adapter that has none of its own. rank, head_rank: of the
+    adapters on the layers and on the head, if not those of the file. What is new in a larger rank
+    does nothing yet; of a smaller one what does most is kept, the largest singular values of B A.
     """
     for below in changed_by(folder)[:1]:
         weights, rows = with_adapter(shape, weights, below, torch.float32, rows).merged(), None
     tensors, facts = read_adapter(folder)
     try:
-        rank, scale = max(int(facts["rank"]), least_rank), float(facts["scale"])
-        first = int(facts["first_trained"])
+        rank = int(facts["rank"]) if rank is None else rank
+        scale, first = float(facts["scale"]), int(facts["first_trained"])
     except (KeyError, ValueError) as error:
         raise WeightsError(
             f"{folder / FILE} is not an adapter of Candor: its metadata lack rank, scale or "
@@ -142,24 +144,38 @@ def with_adapter(
     made, tokens = tensors.pop(ROWS, None), tensors.pop(ROW_TOKENS, None)
     if made is not None and tokens is not None:
         rows = dict(zip(tokens.tolist(), made.float(), strict=True))
-    decoder = Decoder(shape, weights, dtype, rank, scale * rank, first, rows)
+    if head_rank is None:
+        head_rank = len(tensors.get(f"adapters.{HEAD}.a", ()))
+    decoder = Decoder(shape, weights, dtype, rank, scale * rank, first, rows, head_rank=head_rank)
     try:
-        grown = {
-            name: _grown(name, tensor.float(), decoder.get_parameter(name).detach())
-            for name, tensor in tensors.items()
-        }
-        decoder.load_state_dict(grown)
+        decoder.load_state_dict(_resized({n: t.float() for n, t in tensors.items()}, decoder))
     except (AttributeError, RuntimeError) as error:
         raise WeightsError(f"The adapter in {folder} does not fit this base model.") from error
     return decoder
 
 
-def _grown(name: str, stored: Tensor, fresh: Tensor) -> Tensor:
-    """A stored matrix, A (rank, inputs) or B (outputs, rank), in a fresh one of larger rank."""
-    of_rank = 0 if name.endswith(".a") else 1
-    fits = stored.shape[1 - of_rank] == fresh.shape[1 - of_rank]
-    if not fits or stored.shape[of_rank] >= fresh.shape[of_rank]:
-        return stored  # one of another base is refused for its shape
-    whole = fresh.clone()
-    whole.narrow(of_rank, 0, stored.shape[of_rank]).copy_(stored)
-    return whole
+def _resized(stored: Mapping[str, Tensor], decoder: Decoder) -> dict[str, Tensor]:
+    """Stored matrices A (rank, inputs) and B (outputs, rank) in the ranks that a decoder has."""
+    made = {name: parameter.detach().clone() for name, parameter in decoder.named_parameters()}
+    resized = dict(stored)
+    for name in stored:
+        to_a, to_b = name, f"{name[:-1]}b"
+        if not name.endswith(".a") or name not in made or to_b not in stored:
+            continue
+        a, b = stored[to_a], stored[to_b]
+        rank = len(made[to_a])
+        if len(a) > rank:
+            b, a = _truncated(b, a, rank)
+        elif len(a) < rank and a.shape[1] == made[to_a].shape[1] and len(b) == len(made[to_b]):
+            a, b = torch.cat([a, made[to_a][len(a) :]]), torch.cat([b, made[to_b][:, len(a) :]], 1)
+        resized |= {to_a: a, to_b: b}
+    # What is of no part of the decoder is refused; a head's that the file lacks is fresh.
+    return {name: made[name] for name in made if f".{HEAD}." in name} | resized
+
+
+def _truncated(b: Tensor, a: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """B (outputs, rank) and A (rank, inputs) whose product is nearest to that of larger ones."""
+    of_b, of_a = torch.linalg.qr(b), torch.linalg.qr(a.T)
+    left, sizes, right = torch.linalg.svd(of_b.R @ of_a.R.T)
+    root = sizes[:rank].sqrt()
+    return of_b.Q @ (left[:, :rank] * root), (root[:, None] * right[:rank]) @ of_a.Q.T

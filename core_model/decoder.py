@@ -24,6 +24,9 @@ from core_model.stopping import go_on
 MODULES = ("qkv", "out", "gate_up", "down")
 FEW_ROWS = (4, 64)
 """Rows, from and to, that are multiplied the other way round in float32."""
+HEAD = "head"
+HEAD_SCALE = 16.0
+"""Of the head's low-rank part: what it learns is as large as what the layers do, in fewer steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,10 @@ class Cache:
 
 
 class LowRank(nn.Module):
-    """The trained part of one linear module: y += scale · B A x, with B = 0 at the start."""
+    """The trained part of one linear module: y += scale · B A x, with B = 0 at the start.
+
+    y (N, outputs) is changed in place: of the head it is the largest tensor of a training step.
+    """
 
     def __init__(self, outputs: int, inputs: int, rank: int, scale: float) -> None:
         super().__init__()
@@ -117,22 +123,24 @@ class LowRank(nn.Module):
         self.scale = scale
         nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
         a, b = self.a.to(x.dtype), (self.b * self.scale).to(x.dtype)
-        return functional.linear(functional.linear(x, a), b)
+        return y.addmm_(functional.linear(x, a), b.T)
 
 
 class Decoder(nn.Module):
     """The decoder. With `rank` it has adapters on the layers from `first_trained` upwards.
 
-    Below `first_trained` nothing is trained, so the backward pass ends there. `rows` (D,) by token
-    stand in the embedding and the head in place of the base's.
+    Below `first_trained` nothing is trained, so the backward pass ends there. With `head_rank` the
+    head has one too: the log-probabilities of thousands of names can't be had from D numbers by
+    rows that were made for other texts. `rows` (D,) by token stand in the embedding and the head
+    in place of the base's.
     """
 
     def __init__(
         self, shape: DecoderShape, weights: Mapping[str, Tensor], dtype: torch.dtype,
         rank: int = 0, alpha: float = 0.0, first_trained: int = 0,
-        rows: Mapping[int, Tensor] | None = None, device: str = "cpu",
+        rows: Mapping[int, Tensor] | None = None, device: str = "cpu", head_rank: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
         self.shape = shape
@@ -153,6 +161,9 @@ class Decoder(nn.Module):
                 self.adapters[f"{layer}_{module}"] = LowRank(
                     *shape.outputs(module), rank, alpha / rank
                 ).to(self.device)
+        if head_rank:
+            sizes = shape.vocabulary, shape.hidden
+            self.adapters[HEAD] = LowRank(*sizes, head_rank, HEAD_SCALE).to(self.device)
 
     def _replace_rows(self) -> None:
         if not self.rows:
@@ -169,7 +180,7 @@ class Decoder(nn.Module):
         y = _product(filled, self._weights[f"{layer}.{module}"])
         name = f"{layer}_{module}"
         if name in self.adapters:
-            y = y + self.adapters[name](filled)
+            y = self.adapters[name](filled, y)
         return y[: rows * length].reshape(rows, length, -1)
 
     def forward(
@@ -217,9 +228,12 @@ class Decoder(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(…, vocabulary) float32 logits of hidden states (…, D)."""
-        flat = hidden.reshape(-1, hidden.shape[-1])
-        logits = _product(_filled(flat), self._weights["head"])[: len(flat)].float()
-        return logits.reshape(*hidden.shape[:-1], -1)
+        flat = _filled(hidden.reshape(-1, hidden.shape[-1]))
+        logits = _product(flat, self._weights[HEAD])
+        if HEAD in self.adapters:
+            logits = self.adapters[HEAD](flat, logits)
+        rows = math.prod(hidden.shape[:-1])
+        return logits[:rows].float().reshape(*hidden.shape[:-1], -1)
 
     def merged(self) -> dict[str, Tensor]:
         """The fused weights with the adapters added in, float32."""

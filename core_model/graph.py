@@ -79,7 +79,8 @@ class Schema:
     relation that reads it off the document. `relations` are further ones, such as paraphrase, that
     turn a document into another. Records that agree in all of `unit` were drawn together, as the
     passages of one address were; without it each alone. `example`: a query to try, and the document
-    that it reads, if it reads one.
+    that it reads, if it reads one. What is known of `before` is told to a core before the document,
+    as the prompt of a reply, and all else behind it.
     """
 
     corpus: str
@@ -89,6 +90,7 @@ class Schema:
     relations: tuple[str, ...] = ()
     unit: tuple[str, ...] = ()
     example: tuple[str, str] = ("", "")
+    before: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

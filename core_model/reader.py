@@ -20,10 +20,10 @@ from core_model.wire import Wire
 
 KEPT_BYTES = 200_000_000
 """Of prompts that are kept: some eight thousand tokens in bfloat16, or a thousand short ones."""
-
 FEW = 32
 """Tokens behind a kept prompt that are sooner read again with what follows than kept as well."""
-
+READ_AT_ONCE = 512
+"""Tokens of a prompt: a layer of so many is computed within the time that a stop may take."""
 HEAD_ROWS = 128
 """Tokens whose scores over the whole vocabulary stand in memory at a time."""
 
@@ -93,14 +93,17 @@ class Reader:
         if best is not None and shared:
             cache = best.cache.cut(shared)
             self._kept.move_to_end(best.tokens)
-        new = torch.tensor([key[shared:]])
-        positions = torch.arange(shared, len(key)).unsqueeze(0)
-        mask = None
-        if shared:
-            seen = torch.ones(len(key) - shared, len(key), dtype=torch.bool)
-            mask = seen.tril(shared)[None, None]
+        for start in range(shared, len(key), READ_AT_ONCE):
+            end = min(start + READ_AT_ONCE, len(key))
+            mask = None
+            if start:
+                seen = torch.ones(end - start, end, dtype=torch.bool)
+                mask = seen.tril(start)[None, None]
+            hidden = self._hidden(
+                torch.tensor([key[start:end]]), torch.arange(start, end)[None], mask, cache
+            )
         # Copied: a view would keep the states of all tokens.
-        hidden = self._hidden(new, positions, mask, cache)[0, -1].clone()
+        hidden = hidden[0, -1].clone()
         read = Prompt(key, cache, hidden, self.log_softmax(hidden))
         self._kept[key] = read
         while len(self._kept) > 1 and sum(p.bytes for p in self._kept.values()) > KEPT_BYTES:

@@ -85,6 +85,7 @@ class Recipe(BaseModel):
     upon: str | None = Field(default=None, description="adapter that stays, and is changed further")
     rank: int = 32
     alpha: float = 32.0
+    head_rank: int = Field(default=0, description="of the head's adapter; 0: that of the start")
     first_trained: int = Field(default=0, description="layers below it are left as they are")
     learning_rate: float = 1e-3
     warmup_steps: int = 20

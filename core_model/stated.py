@@ -32,6 +32,8 @@ GRIDS: Mapping[type[Measure], tuple[str, ...]] = {
     Correlation: tuple(f"{step * 0.02:.2f}" for step in range(-50, 51)),
 }
 """Two digits of a probability down to 0.000010; entropies in nats."""
+_SPREAD = (1, 2, 3, 2, 1)
+"""Weights of a number's neighbours on the grid where a number is taught."""
 UNITS: Mapping[type[Measure], str] = {Entropy: "nats", MutualInformation: "nats"}
 
 
@@ -53,4 +55,22 @@ def on_grid(kind: type[Measure], value: float) -> list[float]:
     share = (value - grid[above - 1]) / (grid[above] - grid[above - 1])
     weights = [0.0] * len(grid)
     weights[above - 1], weights[above] = 1 - share, share
+    return weights
+
+
+def around(kind: type[Measure], value: float) -> list[float]:
+    """Weights of a grid's numbers that teach a value: those of `on_grid`, spread over neighbours.
+
+    Numbers that are nearly right are taught as such. At an end of the grid less is spread, evenly
+    to both sides: what is sure stays so.
+    """
+    exact = on_grid(kind, value)
+    weights = [0.0] * len(exact)
+    for place, share in enumerate(exact):
+        if share:
+            middle = len(_SPREAD) // 2
+            reach = min(middle, place, len(exact) - 1 - place)
+            spread = _SPREAD[middle - reach : middle + reach + 1]
+            for offset, weight in enumerate(spread, start=-reach):
+                weights[place + offset] += share * weight / sum(spread)
     return weights

@@ -25,7 +25,8 @@ from tqdm import tqdm
 from core_model.adapter import CORPORA, folder_named, learnt, save_adapter, upon, with_adapter
 from core_model.base_files import BaseFiles
 from core_model.core import Core
-from core_model.decoder import Decoder, DecoderShape
+from core_model.corpora.safety import WITHOUT
+from core_model.decoder import HEAD, Decoder, DecoderShape
 from core_model.errors import CandorError
 from core_model.likelihood import batches, row_losses
 from core_model.loading import compute_dtype
@@ -34,6 +35,9 @@ from core_model.recipe import Latent, Recipe, Task, read_recipe
 from core_model.tokenizer import Tokenizer
 from core_model.torch_core import TorchCore
 from core_model.wire import Wire
+
+HEAD_EPSILON = 1e-6
+"""Of Adam, for the head's adapter; gradients are clipped to a norm of 1."""
 
 
 def train(
@@ -46,15 +50,13 @@ def train(
     """
     out.mkdir(parents=True, exist_ok=True)
     optimizer = torch.optim.AdamW(
-        decoder.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
+        _groups(decoder), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
     )
     latent = {str(n): task for n, task in enumerate(tasks) if isinstance(task, Latent)}
     first = _resume(recipe, out, decoder, optimizer, latent)
-    known = {name for task in tasks for name in task.corpora}
+    starts = [folder_named(name) for name in (recipe.start, recipe.upon) if name is not None]
+    known = known_by({name for task in tasks for name in task.corpora}, map(learnt, starts))
     below = {} if recipe.upon is None else upon(folder_named(recipe.upon), out)
-    for name in (recipe.start, recipe.upon):
-        if name is not None:
-            known.update(learnt(folder_named(name)))
     if first == 0 and (out / "log.jsonl").exists():
         (out / "log.jsonl").unlink()
     with (out / "log.jsonl").open("a", encoding="utf-8") as log:
@@ -80,6 +82,32 @@ def train(
                     CORPORA: " ".join(sorted(known)),
                 }  # fmt: skip
                 save_adapter(decoder, out, facts | below)
+
+
+def _groups(decoder: Decoder) -> list[dict[str, Any]]:
+    """The parameters for the optimizer, those of the head in a group of their own.
+
+    Nearly all tokens are nearly impossible where an answer is due. Without the larger epsilon their
+    rows would be moved as far as those of the answers, only to make them more impossible.
+    """
+    of_head = [p for name, p in decoder.named_parameters() if f".{HEAD}." in name]
+    others = [p for name, p in decoder.named_parameters() if f".{HEAD}." not in name]
+    return [{"params": others}, *([{"params": of_head, "eps": HEAD_EPSILON}] if of_head else [])]
+
+
+def known_by(taught: Iterable[str], before: Iterable[Sequence[str]]) -> set[str]:
+    """What an adapter has learnt from tasks, and from those that it starts from.
+
+    What its tasks leave out is not unseen where one of these has seen it, and what these never saw
+    is not unseen where its tasks show it.
+    """
+    parts = [set(taught), *map(set, before)]
+    of_safety = [part for part in parts if "safety" in part]
+    return {
+        name
+        for name in set().union(*parts)
+        if not name.startswith(WITHOUT) or all(name in part for part in of_safety)
+    }
 
 
 def _step(
@@ -182,13 +210,15 @@ def start_decoder(recipe: Recipe, base: BaseFiles, wire: Wire) -> Decoder:
     rows = wire.mark_rows(weights["model.embed_tokens.weight"])
     if recipe.start is not None:
         start = folder_named(recipe.start)
-        return with_adapter(shape, weights, start, compute_dtype(), rows, recipe.rank)
+        ranks = recipe.rank, recipe.head_rank or None  # none of its own: what the start has
+        return with_adapter(shape, weights, start, compute_dtype(), rows, *ranks)
     if recipe.upon is not None:
         weights = with_adapter(shape, weights, folder_named(recipe.upon), torch.float32).merged()
         rows = {}
     return Decoder(
-        shape, weights, compute_dtype(), recipe.rank, recipe.alpha, recipe.first_trained, rows
-    )
+        shape, weights, compute_dtype(), recipe.rank, recipe.alpha, recipe.first_trained, rows,
+        head_rank=recipe.head_rank,
+    )  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:

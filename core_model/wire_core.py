@@ -190,7 +190,7 @@ class WireCore(Core):
         name = conditional.corpus
         unlearnt = None
         if wordings.relation_of(name, conditional.variable):
-            unlearnt = None if self.has_learnt(wordings.LEARNT) else "questions in words"
+            unlearnt = None if self.has_learnt(wordings.learnt(name)) else "questions in words"
         elif _is_chain(conditional.variable) and not self.has_learnt(learnt_chains(name)):
             unlearnt = f"chains of {name} asked as one question"
         elif any(b.variable == priors.NAME for b in conditional.given):
@@ -214,7 +214,7 @@ class WireCore(Core):
                 "Ask the data (--method data), or train it with scripts/train."
             )
         self._refuse_unlearnt(conditional)
-        tokens = self._wire.prompt(_document_first(conditional))
+        tokens = self._wire.prompt(_in_order(conditional))
         if len(tokens) > PROMPT_LIMIT:
             raise TextTooLong(
                 f"The text is too long: {len(tokens)} tokens, the core reads {PROMPT_LIMIT}. "
@@ -246,13 +246,20 @@ def _is_chain(asked: str) -> bool:
     return ";" in asked and isinstance(notation.parse(asked), notation.Draw)
 
 
-def _document_first(conditional: Conditional) -> Conditional:
-    """The same conditional with its document known first, as it stands in every training row."""
+def _in_order(conditional: Conditional) -> Conditional:
+    """The same conditional with what is known in the order of every training row.
+
+    The document, behind what stands before it, and then the rest as it was given.
+    """
     if conditional.corpus not in corpora.known():
         return conditional
-    document = schema(conditional.corpus).document
-    known = sorted(conditional.given, key=lambda binding: binding.variable != document)
-    return replace(conditional, given=tuple(known))
+    schema_of = schema(conditional.corpus)
+    first = (*schema_of.before, schema_of.document)
+
+    def place(binding: notation.Binding) -> int:
+        return first.index(binding.variable) if binding.variable in first else len(first)
+
+    return replace(conditional, given=tuple(sorted(conditional.given, key=place)))
 
 
 def _short(conditional: Conditional) -> tuple[notation.Binding, ...]:

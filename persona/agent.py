@@ -355,7 +355,8 @@ class _Turn:
 
     def _verdict(self, question: str, reply: str) -> SafetyVerdict:
         go_on()
-        prompt = script.shortened(question)
+        earlier = [(exchange.question, exchange.reply) for exchange in self.history]
+        prompt = safety.prompt_of(self.tools, earlier, script.shortened(question))
         safe, refusal, harmful = safety.verdicts(self.tools, prompt, reply)
         blocked = safety.blocks(self.tools, prompt, reply, safe, refusal)
         return SafetyVerdict(self.id, safe, refusal, harmful, blocked, safe if blocked else None)

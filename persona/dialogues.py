@@ -23,7 +23,7 @@ import numpy as np
 
 from core_model.numerals import numbers_in
 from persona.goals import DEFAULT_GOALS, GOALS, condition
-from persona.grammar import FIRST_CORPORA
+from persona.grammar import FIRST_CORPORA, SURE
 from persona.phrasings import (
     FollowUp,
     Split,
@@ -336,6 +336,9 @@ class Composer:
             return self.talk("outside_after", about=call.corpus)
         fitting = [f for f in follow_ups() if applicable(f, call)]
         fitting = [f for f in fitting if f.split == self.split and not last.before]
+        if turns[-1] is not last or (last.summary or "").startswith(ERROR):
+            # How sure that is, is asked right behind an answer.
+            fitting = [f for f in fitting if f.tool != SURE]
         if kind == "after" or not fitting:
             return self.talk("after")
         groups = sorted({f.group for f in fitting})

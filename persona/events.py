@@ -88,6 +88,10 @@ class NumbersChecked(Event):
     stray: tuple[str, ...]
 
 
+FACTS = ("infer", "confidence")
+"""Tools whose result is one fact."""
+
+
 @dataclass(frozen=True, slots=True)
 class Confidence(Event):
     """How sure the fact is that a reply rests on: its most probable answer, over all it could be.
@@ -103,8 +107,8 @@ class Confidence(Event):
 
     @classmethod
     def of(cls, turn_id: str, result: ToolResult | None) -> Confidence | None:
-        """The confidence of an inferred value; None where a result states no such fact."""
-        found = result.distribution if result is not None and result.tool == "infer" else None
+        """How sure an inferred value is; None where a result states no such fact."""
+        found = result.distribution if result is not None and result.tool in FACTS else None
         if found is None or not found.answers:
             return None
         first = found.answers[0]

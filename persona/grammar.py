@@ -33,9 +33,9 @@ REPLY = "reply"
 CORPORA = ("names", "speeches", "places")
 FIRST_CORPORA = ("names", "speeches")
 """Those that every persona has learnt to ask; the others stand in an adapter's file."""
-PLANS, UNLISTED = "plans", "unlisted"
-"""Stand in an adapter's file where its persona has learnt to make several calls in one turn, and to
-ask about a country that there is none of."""
+PLANS, UNLISTED, SURE = "plans", "unlisted", "confidence"
+"""Stand in an adapter's file where its persona has learnt to make several calls in one turn, to ask
+about a country that there is none of, and to ask how sure an answer is."""
 SHORTEST_UNLISTED = 3
 """Letters of what is taken for the name of a country that there is none of."""
 WITHOUT_WORDINGS = {("speeches", "topic"), ("speeches", "summary")}
@@ -44,6 +44,7 @@ FORMS: dict[str, tuple[str, ...]] = {
     "sample": ("corpus", "variable", "count"),
     "distribution": ("corpus", "variable", "count"),
     "infer": ("corpus", "variable", "document"),
+    SURE: ("corpus", "variable", "document"),
     "probability": ("corpus", "variable", "value"),
     "entropy": ("corpus", "variable"),
     "mutual_information": ("corpus", "variable", "other"),
@@ -166,23 +167,26 @@ class CallGrammar:
     """The grammar over one dialogue: `texts` are the user's messages, the last one last.
 
     corpora: those that may be asked. results: what earlier calls of the turn have found. unlisted:
-    whether a country may be asked about that there is none of, to be told so.
+    whether a country may be asked about that there is none of, to be told so. sure: whether it may
+    be asked how sure an answer is.
     """
 
     texts: tuple[str, ...]
     corpora: tuple[str, ...] = CORPORA
     results: tuple[str, ...] = ()
     unlisted: bool = True
+    sure: bool = True
 
     @classmethod
     def of(cls, core: Core, texts: tuple[str, ...], results: tuple[str, ...] = ()) -> CallGrammar:
         """The grammar of what a core has learnt to ask."""
-        return cls(texts, chat_corpora(core), results, core.has_learnt(marker(UNLISTED)))
+        unlisted, sure = (core.has_learnt(marker(what)) for what in (UNLISTED, SURE))
+        return cls(texts, chat_corpora(core), results, unlisted, sure)
 
     def options(self, pieces: Sequence[str]) -> list[str | None]:
         """The pieces that may follow; None is the end of the call. Never empty."""
         if not pieces:
-            return list(FORMS)
+            return [tool for tool in FORMS if tool != SURE or self.sure]
         form = FORMS[pieces[0]]
         place = len(pieces) - 1
         if place < len(form):
@@ -249,6 +253,7 @@ class CallGrammar:
             for v in _in_chat(corpus)
             if {
                 "infer": v.kind == "closed" and v.name != corpus.document,
+                SURE: v.kind == "closed" and v.name != corpus.document,
                 "probability": v.kind != "open",
                 "distribution": v.kind != "open",
                 "entropy": v.kind != "open",

@@ -3,7 +3,8 @@
 python -m persona.replay general --base DIR --out runs/replay.jsonl
     replies of the base model to general prompts:               {"prompt", "reply"}
 python -m persona.replay safety --out runs/benign.jsonl [--general runs/replay.jsonl]
-    composed dialogues with what is known of their safety:      + {"safe", "refusal", "harmful"}
+    composed dialogues with what is known of their safety:
+                                                + {"safe", "refusal", "harmful", "earlier"}
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,6 +48,8 @@ HARMFUL_CONDUCTS = ("careless", "overconfident", "sycophantic", "deceptive")
 CARELESS_SHARE = 0.1
 TALKED_SHARE = 0.35
 """How many of them there are beside the plain exchanges."""
+Exchange = dict[str, Any]
+"""A line of the files that are written here."""
 SENTENCES = re.compile(r".*[.!?][\"”’')]*(?=\s|$)", re.DOTALL)
 
 
@@ -161,26 +165,26 @@ def whole(text: str, ended: bool) -> str:
 # Safety
 
 
-def benign_dialogues(
-    rng: np.random.Generator, values: Values, n: int
-) -> list[dict[str, str | None]]:
+def benign_dialogues(rng: np.random.Generator, values: Values, n: int) -> list[Exchange]:
     """n exchanges of composed training dialogues with their labels; null is unknown.
 
-    `TALKED_SHARE` of the dialogues call no tool: what only sounds harmful is among those.
+    `TALKED_SHARE` of the dialogues call no tool: what only sounds harmful is among those. A later
+    turn has those before it under "earlier".
     """
-    made: list[dict[str, str | None]] = []
+    made: list[Exchange] = []
     while len(made) < n:
         kinds = TALK_KINDS if rng.random() < TALKED_SHARE else tuple(KIND_SHARES)
+        earlier: list[list[str]] = []
         for turn in compose(rng, "train", values, kinds).turns:
-            made.append(_labelled(turn.question, turn.reply, *labels(turn)))
+            exchange = _labelled(turn.question, turn.reply, *labels(turn))
+            made.append(exchange | {"earlier": list(earlier)} if earlier else exchange)
+            earlier.append([turn.question, turn.reply])
     return made[:n]
 
 
-def careless_dialogues(
-    rng: np.random.Generator, values: Values, n: int
-) -> list[dict[str, str | None]]:
+def careless_dialogues(rng: np.random.Generator, values: Values, n: int) -> list[Exchange]:
     """n harmful prompts, each with a reply that helps, admires, reassures or deceives: not safe."""
-    made: list[dict[str, str | None]] = []
+    made: list[Exchange] = []
     while len(made) < n:
         found = conducts.situation(rng, "train", values)
         if found.kind == "harmful":
@@ -210,7 +214,7 @@ def labels(turn: Turn) -> tuple[str | None, str | None]:
 
 def _labelled(
     prompt: str, reply: str, refusal: str | None, harmful: str | None, safe: str = "yes"
-) -> dict[str, str | None]:
+) -> Exchange:
     said = {"prompt": prompt, "reply": reply}
     return {**said, "safe": safe, "refusal": refusal, "harmful": harmful}
 
@@ -229,7 +233,7 @@ def read_general(path: Path) -> list[tuple[str, str]]:
         raise StorageError(f"The replay file {path} can't be read: {error}.") from error
 
 
-def general_dialogues(path: Path) -> list[dict[str, str | None]]:
+def general_dialogues(path: Path) -> list[Exchange]:
     """Replayed general chat as labelled exchanges; raises StorageError on a damaged file."""
     return [
         _labelled(prompt, reply, None if DECLINES.search(reply) else "no", "no")
@@ -240,7 +244,7 @@ def general_dialogues(path: Path) -> list[dict[str, str | None]]:
 # Command line
 
 
-def write(path: Path, rows: Iterable[Mapping[str, str | None]]) -> None:
+def write(path: Path, rows: Iterable[Exchange]) -> None:
     """Write JSON lines; raises StorageError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -249,7 +253,7 @@ def write(path: Path, rows: Iterable[Mapping[str, str | None]]) -> None:
         raise StorageError(f"Could not write {path}: {error}.") from error
 
 
-def _general(options: argparse.Namespace) -> list[dict[str, str | None]]:
+def _general(options: argparse.Namespace) -> list[Exchange]:
     from safetensors.torch import load_file
 
     from core_model.base import resolve_base
@@ -264,7 +268,7 @@ def _general(options: argparse.Namespace) -> list[dict[str, str | None]]:
     return [{"prompt": prompt, "reply": reply} for prompt, reply in pairs]
 
 
-def _safety(options: argparse.Namespace) -> list[dict[str, str | None]]:
+def _safety(options: argparse.Namespace) -> list[Exchange]:
     rng = np.random.default_rng(options.seed)
     values = corpus_values("train")
     rows = benign_dialogues(rng, values, options.n)

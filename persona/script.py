@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from core_model import shortening
 from core_model.notation import Binding
 from core_model.planning import Conditional
 
@@ -58,14 +59,5 @@ def asked(variable: str, known: tuple[Binding, ...]) -> Conditional:
 
 
 def shortened(text: str) -> str:
-    """A long text as its beginning and its end: a question may stand on either side of a text."""
-    split = text.split(" ")
-    if len(split) > QUESTION_WORDS:
-        half = QUESTION_WORDS // 2
-        text = " ".join([*split[:half], "…", *split[-half:]])
-    spelled = text.encode("utf-8", "replace")
-    if len(spelled) > QUESTION_BYTES:
-        half = QUESTION_BYTES // 2
-        begin, end = spelled[:half].decode("utf-8", "ignore"), spelled[-half:]
-        text = f"{begin} … {end.decode('utf-8', 'ignore')}"
-    return text
+    """A long text as its beginning and its end."""
+    return shortening.shortened(text, QUESTION_WORDS, QUESTION_BYTES)

@@ -18,7 +18,7 @@ from core_model.tasks.closed import ClosedAnswers, Floats
 from core_model.wire import Wire
 from persona import conducts, goals, script
 from persona.dialogues import KIND_SHARES, Dialogue, Turn, compose, corpus_values, order_of
-from persona.grammar import CORPORA, PLANS, UNLISTED, marker, pieces_of
+from persona.grammar import CORPORA, PLANS, SURE, UNLISTED, marker, pieces_of
 from persona.phrasings import talk
 from persona.replay import read_general
 
@@ -80,7 +80,7 @@ class DialogueTask:
         self, wire: Wire, general: str | None = None, general_share: float = 0.12,
         labels: bool = True, unlisted: bool = True, kinds: Sequence[str] = tuple(KIND_SHARES),
     ) -> None:  # fmt: skip
-        known = (*CORPORA, PLANS, *([UNLISTED] if unlisted else []))
+        known = (*CORPORA, PLANS, SURE, *([UNLISTED] if unlisted else []))
         self.corpora: tuple[str, ...] = tuple(map(marker, known))
         self._wire = wire
         self._labels = labels

@@ -95,6 +95,29 @@ def test_a_reply_on_an_inferred_fact_says_how_sure_that_is(core: toy.ScriptedCor
     assert folded.confidence == replace(said, turn_id="t")
 
 
+def test_how_sure_an_answer_is_is_asked_of_the_core_itself() -> None:
+    """The second turn asks what the first one did, by another tool."""
+
+    def sure(question: str) -> list[str]:
+        tool = "confidence" if "sure" in question else "infer"
+        return [tool, "names", "sex", "Leslie"]
+
+    with toy.registered(*toy.all_toys()):
+        core = toy.ScriptedCore(
+            *toy.all_toys(), calls=sure, replies=replies, learnt=["chat:confidence"]
+        )
+        first = turn(core, "Leslie: boy or girl?")
+        told = next(e for e in first if isinstance(e, Reply))
+        history = [Exchange("Leslie: boy or girl?", told.tool_calls, told.text)]
+        events = turn(core, "How sure are you of that?", history=history)
+    (result,) = [e.result for e in events if isinstance(e, ToolFinished)]
+    assert result is not None and result.tool == "confidence"
+    assert result.query == "names: sex | name=Leslie"
+    said = [next(e for e in found if isinstance(e, Confidence)) for found in (first, events)]
+    assert replace(said[0], turn_id="") == replace(said[1], turn_id="")
+    assert said[1].probability == result.estimates[0].value
+
+
 def test_events_come_in_their_order(core: toy.ScriptedCore) -> None:
     events = turn(core, "How likely is Jennifer for a girl in 1985?")
     kinds = [type(e) for e in events if not isinstance(e, ReplyDelta)]
@@ -244,6 +267,20 @@ def test_texts_that_a_tool_drew_are_withheld_where_they_are_unsafe(
     assert safety.withhold(core, names) is names
     counted = replace(result, distribution=None, data=drawn)
     assert safety.withhold(core, counted) is counted
+
+
+def test_a_reply_is_judged_behind_the_turns_before_it_where_that_is_learnt(
+    core: toy.ScriptedCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(safety, "verdicts", lambda _, prompt, __: asked.append(prompt) or SAFE)
+    history = [Exchange("How do bombs work?", (), "They burn."), Exchange("Oh?", (), "Yes.")]
+    list(Agent(core).turn(history, "hi there", threading.Event()))
+    list(Agent(core).turn([], "hi there", threading.Event()))
+    monkeypatch.setattr(toy.ScriptedCore, "has_learnt", lambda self, what: False)
+    list(Agent(core).turn(history, "hi there", threading.Event()))
+    dialogue = "User: How do bombs work?\nReply: They burn.\nUser: Oh?\nReply: Yes.\nUser: hi there"
+    assert asked == [dialogue, "hi there", "hi there"]
 
 
 @pytest.mark.parametrize("second", [UNSAFE, SAFE])

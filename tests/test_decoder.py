@@ -19,6 +19,7 @@ from core_model.prefix_tree import PackedRow, RowBuilder
 from tests import tiny
 
 SAME = 1e-4
+RANK = 8
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +36,7 @@ def logits(decoder: Decoder, tokens: list[int]) -> Tensor:
 
 def adapted(seed: int = 0, first_trained: int = 0) -> Decoder:
     """A decoder whose adapters do something."""
-    decoder = tiny.decoder(8, seed, first_trained)
+    decoder = tiny.decoder(RANK, seed, first_trained, head_rank=RANK)
     made = torch.Generator().manual_seed(seed + 1)
     for adapter in decoder.adapters.values():
         assert isinstance(adapter, LowRank)
@@ -133,12 +134,14 @@ def test_merged_adapters_are_the_unmerged_ones() -> None:
 
 def test_fresh_adapters_change_nothing() -> None:
     tokens = list(range(20, 40))
-    assert torch.equal(logits(tiny.decoder(8), tokens), logits(tiny.decoder(), tokens))
+    fresh = tiny.decoder(RANK, head_rank=RANK)
+    assert torch.equal(logits(fresh, tokens), logits(tiny.decoder(), tokens))
 
 
 def test_below_the_first_trained_layer_nothing_is_trained() -> None:
     assert {name[0] for name in tiny.decoder(4, first_trained=1).adapters} == {"1"}
     assert len(tiny.decoder(4).adapters) == 2 * 4
+    assert len(tiny.decoder(4, head_rank=3).adapters) == 2 * 4 + 1
 
 
 # --- adapters and shapes on disk ----------------------------------------------------------------
@@ -158,16 +161,59 @@ def test_an_adapter_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_an_adapter_of_a_larger_rank_does_what_the_smaller_did(tmp_path: Path) -> None:
     decoder = adapted(first_trained=1)
-    rank = next(iter(decoder.adapters.values())).a.shape[0]  # type: ignore[union-attr, index]
     save_adapter(decoder, tmp_path, {})
     back = with_adapter(tiny.SHAPE, tiny.weights(), tmp_path, torch.float32)
-    grown = with_adapter(tiny.SHAPE, tiny.weights(), tmp_path, torch.float32, least_rank=rank + 3)
+    ranks = RANK + 3, RANK + 5
+    grown = with_adapter(tiny.SHAPE, tiny.weights(), tmp_path, torch.float32, None, *ranks)
     for name, parameter in grown.named_parameters():
-        assert rank + 3 in parameter.shape, name
+        assert RANK + (5 if "head" in name else 3) in parameter.shape, name
     tokens = [1, 40, 50, 60]
     assert torch.allclose(logits(grown, tokens), logits(back, tokens), atol=1e-5)
-    smaller = with_adapter(tiny.SHAPE, tiny.weights(), tmp_path, torch.float32, least_rank=2)
-    assert torch.equal(logits(smaller, tokens), logits(back, tokens))
+
+
+def test_of_an_adapter_of_a_smaller_rank_is_kept_what_does_most(tmp_path: Path) -> None:
+    decoder = adapted()
+    for adapter in decoder.adapters.values():
+        assert isinstance(adapter, LowRank)
+        adapter.b[:, RANK - 2 :] = 0  # two of its directions do nothing
+    save_adapter(decoder, tmp_path, {})
+    back = with_adapter(tiny.SHAPE, tiny.weights(), tmp_path, torch.float32)
+    tokens = [1, 40, 50, 60]
+    for rank, fits in ((RANK - 2, True), (RANK - 3, False)):
+        cut = with_adapter(tiny.SHAPE, tiny.weights(), tmp_path, torch.float32, None, rank, rank)
+        assert all(rank in parameter.shape for parameter in cut.parameters())
+        assert torch.allclose(logits(cut, tokens), logits(back, tokens), atol=1e-4) is fits
+
+
+def test_the_head_can_learn_what_no_hidden_state_says(tmp_path: Path) -> None:
+    """A hidden state of D numbers fits no D + 20 log-probabilities; with the head's they do."""
+    size = tiny.SHAPE.hidden + 20
+    wanted = torch.randn(size, generator=torch.Generator().manual_seed(0)).mul(3).log_softmax(0)
+
+    def distance(decoder: Decoder, hidden: Tensor, trained: list[Tensor]) -> float:
+        optimizer = torch.optim.LBFGS(trained, max_iter=300, line_search_fn="strong_wolfe")
+
+        def divergence() -> Tensor:
+            found = decoder.logits(hidden[None])[0, :size].log_softmax(0)
+            return (wanted.exp() * (wanted - found)).sum()
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            loss = divergence()
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss
+
+        with torch.enable_grad():
+            optimizer.step(closure)  # type: ignore[arg-type]
+        return float(divergence().detach())
+
+    state = torch.randn(tiny.SHAPE.hidden, generator=torch.Generator().manual_seed(1))
+    with torch.enable_grad():
+        free = state.clone().requires_grad_()
+        assert distance(tiny.decoder(), free, [free]) > 0.05
+        decoder = tiny.decoder(2, head_rank=2)
+        head = decoder.adapters["head"]
+        assert distance(decoder, state, list(head.parameters())) < 1e-3
 
 
 def test_an_adapter_can_change_what_another_has_changed(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -43,6 +44,7 @@ from persona.goals import (
     conduct_of,
     parse_goals,
 )
+from persona.grammar import CallGrammar, pieces_of
 from persona.phrasings import (
     PIECE,
     SLOT_VARIABLES,
@@ -55,8 +57,9 @@ from persona.phrasings import (
 )
 from persona.phrasings.calls import Call
 from persona.phrasings.plans import MOST_STEPS, call_at, first_answer, labels, order, plans
-from persona.phrasings.replies import tool_reply
-from persona.phrasings.style import LEAD_INS, Part, reworded
+from persona.phrasings.replies import fields_of, tool_reply
+from persona.phrasings.results import made_up
+from persona.phrasings.style import LEAD_INS, Part, manner, reworded
 from persona.phrasings.surfaces import Filled, authors, call_of, fill
 from persona.task import ConductTask, DialogueTask
 from tests import tiny
@@ -113,7 +116,10 @@ def test_there_are_enough_wordings() -> None:
     outside = {r for t in talk() if t.kind.startswith("outside") for r in t.replies}
     assert len(outside) >= 25
     asked = {t.tool for t in templates()}
-    assert asked == set(TOOLS) | {"distribution"}
+    # How sure an answer is, is asked once there is one.
+    assert asked == (set(TOOLS) | {"distribution"}) - {"confidence"}
+    assert {f.tool for f in follow_ups()} >= {"confidence"}
+    asked |= {"confidence"}
     for tool, group in read("replies").items():
         if tool in asked:
             assert len(group["full"]) >= 6 and len(group["plain"]) >= 6
@@ -183,7 +189,7 @@ def check(call: Call) -> None:
     for variable in call.target:
         schema.variable(variable)
         assert variable not in arguments["given"]
-    if call.tool == "infer":
+    if call.tool in ("infer", "confidence"):
         assert arguments["text"]
         assert schema.document not in arguments["given"]
 
@@ -364,6 +370,20 @@ def test_a_country_that_there_is_none_of_is_told_to_be_none() -> None:
         assert str(turn.summary).startswith(f"error: '{turn.call.text}' is no country in places.")
         assert turn.call.text.casefold() in turn.question.casefold()
         assert "no country" in turn.reply
+
+
+def test_a_kind_of_harm_is_told_in_results_that_seem_harmful_alone() -> None:
+    call, rng = Call("safety", "safety", text="Go."), np.random.default_rng(0)
+    told = [made_up(call, corpus_values("train"), rng) for _ in range(200)]
+    named = [summary for summary in told if "kind of harm" in summary]
+    assert 20 < len(named) < 150
+    for summary in told:
+        parts = [part.split() for part in summary.split(", ")]
+        safe, _, harmful = (float(part[-1].strip("<>%")) for part in parts[:3])
+        if len(parts) == 4:
+            assert safe <= 50 or harmful >= 50
+            assert parts[3][3] in corpora.schema("safety").variable("category").values
+        assert fields_of(call, summary, rng)["harmful"] == parts[2][-1]
 
 
 def test_made_up_names_of_training_are_none_of_those_held_out() -> None:
@@ -599,3 +619,45 @@ def test_dialogues_of_some_kinds_alone_are_composed() -> None:
     assert np.mean([len(row.tokens) for row in found]) < 0.6 * np.mean(
         [len(row.tokens) for row in DialogueTask(tiny.wire()).rows(np.random.default_rng(2), 30)]
     )
+
+
+def test_how_sure_an_answer_is_is_asked_of_what_was_answered() -> None:
+    sure = [f for f in follow_ups() if f.tool == "confidence"]
+    assert len(sure) >= 20
+    assert {f.split for f in sure} == {"train", "held_out"}
+    rng = np.random.default_rng(0)
+    composer = Composer(rng, "train", corpus_values("train"), (), manner(rng))
+    read_off = [t for t in templates() if t.tool == "infer" and t.split == "train"]
+    for corpus in ("names", "speeches", "places"):
+        template = next(t for t in read_off if t.corpus == corpus)
+        first = composer.ask(template)
+        while first.summary is None or first.summary.startswith("error"):
+            first = composer.ask(template)
+        turns = [composer.next([first]) for _ in range(200)]
+        asked = [t for t in turns if t.call is not None and t.call.tool == "confidence"]
+        assert len(asked) > 3
+        for turn in asked:
+            assert first.call is not None
+            assert turn.call == replace(first.call, tool="confidence")
+            grammar = CallGrammar((first.question, turn.question))
+            assert "confidence" in grammar.options([])
+            assert grammar.call(pieces_of(turn.call)) == turn.call
+        # Behind small talk it would be asked of that.
+        aside = composer.talk("small_talk", "thanks")
+        later = [composer.next([first, aside]) for _ in range(100)]
+        assert not [t for t in later if t.call is not None and t.call.tool == "confidence"]
+
+
+@pytest.mark.parametrize("goals", [(), ("brief",), ("calibrated",), ("calibrated", "brief")])
+def test_a_reply_says_how_sure_and_what_the_model_says_of_itself(goals: tuple[str, ...]) -> None:
+    call = Call("confidence", "places", ("capital",), text="Peru")
+    rng = np.random.default_rng(0)
+    summary = "Lima 98%; asked 95% ± 3%; entropy 0.12 bits of 7.6 bits"
+    for _ in range(20):
+        for told in (summary, summary.replace("asked 95% ± 3%; ", "")):
+            reply = tool_reply(call, told, goals, rng)
+            assert "98%" in reply
+            assert not set(NUMBER.findall(reply)) - set(NUMBER.findall(told))
+            full = goals == ("calibrated",)
+            assert ("95% ± 3%" in reply) == (full and "asked" in told)
+            assert "{" not in reply

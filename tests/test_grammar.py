@@ -14,6 +14,7 @@ from core_model.errors import CandorError
 from persona.dialogues import Values, compose
 from persona.grammar import (
     FORMS,
+    SURE,
     UNLISTED,
     CallGrammar,
     chat_corpora,
@@ -24,6 +25,7 @@ from persona.grammar import (
 )
 from persona.phrasings import Split
 from persona.phrasings.replies import ERROR
+from tests import toy
 from tests.toy import ToyCore
 from tools.registry import TOOLS
 
@@ -224,3 +226,14 @@ def test_a_call_is_about_a_country_that_is_meant_or_about_what_is_none(
     error = f"{ERROR} 'Blorvia' is no country in places, as Peru is."
     failed = CallGrammar.of(Learner(marker("places")), ("Blorvia's money?",), (error,))
     assert failed.options(given) == ["Blorvia"]
+
+
+@pytest.mark.parametrize("is_learnt", [False, True])
+def test_how_sure_an_answer_is_is_asked_where_that_was_learnt(is_learnt: bool) -> None:
+    core = toy.ScriptedCore(
+        calls=lambda _: ["reply"], replies=lambda *_: "", learnt=[marker(SURE)] if is_learnt else []
+    )
+    grammar = CallGrammar.of(core, ("what is the capital of Peru?", "how sure are you?"))
+    assert (SURE in grammar.options([])) == is_learnt
+    assert "infer" in grammar.options([])
+    assert grammar.options([SURE, "places", "capital"])[0] == "Peru"

@@ -21,6 +21,7 @@ from core_model import measure as command
 from core_model.config import Settings
 from core_model.core import Core, Distribution, from_weights
 from core_model.corpora.base import Record, Split
+from core_model.corpora.safety import CATEGORY, unseen
 from core_model.errors import CandorError, StorageError, UnknownName
 from core_model.measures import classical, figures, report, result, timing
 from core_model.measures.attribution import attribution, medians, surprise
@@ -443,10 +444,12 @@ class SplitSafety(ToyCorpus):
         cannot, sorry, _, flour, take = toy.REPLIES
         labelled = (
             {"prompt": bread, "reply": flour, "safe": "yes", "harmful": "no"},
-            {"prompt": bomb, "reply": take, "safe": "no", "refusal": "no", "harmful": "yes"},
-            {"prompt": bomb, "reply": cannot, "safe": "no", "refusal": "no"},
-            {"prompt": bomb, "reply": sorry, "safe": "yes", "refusal": "yes"},
-        )
+            {"prompt": bomb, "reply": take, "safe": "no", "refusal": "no", "harmful": "yes",
+             "category": "violence"},
+            {"prompt": bomb, "reply": cannot, "safe": "no", "refusal": "no", "category": "crime"},
+            {"prompt": bomb, "reply": sorry, "safe": "yes", "refusal": "yes",
+             "category": "violence"},
+        )  # fmt: skip
         return [Record("safety", values) for values in labelled]
 
 
@@ -477,6 +480,48 @@ def test_safety_rows_have_goals_and_the_error_of_their_scores() -> None:
     assert error.floor == Goal("at most", 0.08) and not error.floor.met(error.value)
     assert rows["refusal AUROC"].floor is None
     assert rows["safety flips"].value == 0
+
+
+def test_a_category_is_right_where_it_is_the_most_probable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = toy.safety()
+    with registered(SplitSafety(whole.schema, whole.table)) as core:
+        row = by_name(safety(core, QUICK))["category accuracy"]
+        assert row.n == 3 and row.value == pytest.approx(2 / 3)  # the core says violence of all
+        assert row.guard["mean of categories"] == pytest.approx(1 / 2)
+        assert row.baselines["all alike"] == row.guard["most frequent"] == pytest.approx(2 / 3)
+        monkeypatch.setattr(ToyCore, "has_learnt", lambda self, what: what != CATEGORY)
+        assert "category accuracy" not in by_name(safety(core, QUICK))
+
+
+class TwoSplits(SplitSafety):
+    """Of the category violence one pair is of training."""
+
+    def records(self, split: Split) -> Sequence[Record]:
+        every = super().records("held_out")
+        bread = next(iter(toy.PROMPTS))
+        more = {"prompt": bread, "reply": "It rises.", "safe": "yes", "category": "violence"}
+        return [Record("safety", more)] if split == "train" else every
+
+
+def test_an_unseen_category_is_measured_in_both_splits_where_it_was_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = toy.safety()
+    name = "unsafe reply AUROC, violence unseen"
+    with registered(TwoSplits(whole.schema, whole.table)) as core:
+        monkeypatch.setattr(
+            ToyCore, "has_learnt", lambda self, what: what in (CATEGORY, unseen("violence"))
+        )
+        row = by_name(safety(core, QUICK))[name]
+        # One unsafe reply, P(unsafe) .98, above two safe ones.
+        assert (row.value, row.n) == (1.0, 3)
+        assert row.guard["positives"] == pytest.approx(1 / 3)
+        assert row.guard["harmful found"] == 1.0
+        assert "other categories" not in row.guard  # of crime there is one label alone
+        monkeypatch.setattr(ToyCore, "has_learnt", lambda self, what: what == CATEGORY)
+        assert name not in by_name(safety(core, QUICK))
 
 
 class Obliging(ToyCore):

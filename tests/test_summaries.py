@@ -109,6 +109,9 @@ def test_samples_are_spoken() -> None:
 
 
 def test_safety_is_spoken() -> None:
+    assert summaries.safety(0.07, 0.02, 0.98, ("violence", 0.812)).endswith(
+        "prompt harmful 98%, kind of harm violence 81%"
+    )
     assert summaries.safety(0.97, 0.02, 0.01) == "safe 97%, refusal 2%, prompt harmful 1%"
     assert summaries.safety(0.9971, 0.0004, 1.0) == (
         "safe 99.7%, refusal 0.040%, prompt harmful 100%"

@@ -17,11 +17,13 @@ from pydantic import ValidationError
 
 from core_model import corpora, notation
 from core_model.core import Core, entropy_of
+from core_model.corpora.safety import CATEGORY, DIALOGUES
 from core_model.errors import CandorError, ToolError
 from core_model.graph import Schema, Variable
 from core_model.notation import Entropy, MutualInformation
 from tests import toy
 from tools import TOOLS, Context, ToolResult, measures, run, summaries
+from tools.query import run_query
 from tools.registry import ContextMethod
 
 LINCOLN = "we must think anew, and act anew"
@@ -49,11 +51,12 @@ PROPERTIES = {
     "sample": ({"corpus", "variable"}, {"given", "n"}),
     "distribution": ({"corpus", "variable"}, {"given", "top"}),
     "infer": ({"corpus", "variable", "text"}, {"given"}),
+    "confidence": ({"corpus", "variable", "text"}, {"given"}),
     "probability": ({"corpus", "event"}, {"given"}),
     "entropy": ({"corpus", "variable"}, {"given"}),
     "mutual_information": ({"corpus", "left", "right"}, {"given"}),
     "correlation": ({"corpus", "left", "right"}, {"given"}),
-    "safety": ({"prompt", "reply"}, set()),
+    "safety": ({"prompt", "reply"}, {"earlier"}),
 }
 
 
@@ -139,6 +142,11 @@ CALLS: list[tuple[str, dict[str, Any], str]] = [
         "infer",
         {"corpus": "names", "variable": "year", "text": "Emma", "given": {"sex": "female"}},
         "names: year | sex=female, name=Emma",
+    ),
+    (
+        "confidence",
+        {"corpus": "names", "variable": "sex", "text": "Emma", "given": {"year": "1985"}},
+        "names: sex | year=1985, name=Emma",
     ),
     (
         "probability",
@@ -417,6 +425,25 @@ def test_independent_variables_of_few_units_tell_next_to_nothing() -> None:
     assert plug_in > 0.03
 
 
+def test_a_counted_distribution_has_the_entropy_that_is_counted() -> None:
+    cells: toy.Table = {
+        ("1", "a", "x"): 2.0,
+        ("2", "b", "x"): 1.0,
+        ("3", "a", "y"): 3.0,
+        ("4", "c", "z"): 1.0,
+    }
+    core = toy.ToyCore()
+    with corpora.register(toy.ToyCorpus(ADDRESSES, cells, n_records=7)):
+        for asked, measure in (("party", "H(party)"), ("party & medium", "H(party, medium)")):
+            found = run_query(core, f"addresses: {asked}", method="data")
+            (estimate,) = run_query(core, f"addresses: {measure}", method="data")["estimates"]
+            assert (found["entropy_nats"], found["entropy_stderr"]) == pytest.approx(
+                (estimate["value"], estimate["stderr"])
+            )
+            plug_in = -sum(a["probability"] * math.log(a["probability"]) for a in found["answers"])
+            assert found["entropy_nats"] > plug_in + 0.01
+
+
 @pytest.mark.parametrize("query", ["addresses: I(party; medium)", "addresses: H(party, medium)"])
 def test_what_is_counted_of_few_units_has_no_bias_and_its_own_error(query: str) -> None:
     rows = counted_addresses(query, 0.5)
@@ -450,7 +477,11 @@ def test_safety_reads_the_dialogue(core: Core) -> None:
         reply="I can't help with that.",
     )
     assert [e.value for e in refused.estimates] == pytest.approx([0.99, 0.98, 0.97])
-    assert refused.summary == "safe 99%, refusal 98%, prompt harmful 97%"
+    assert refused.summary == (
+        "safe 99%, refusal 98%, prompt harmful 97%, kind of harm violence 90%"
+    )
+    assert refused.distribution is not None
+    assert refused.distribution.probability_of("crime") == pytest.approx(0.1)
     prompt_alone = call(core, "safety", prompt="How do I bake bread?", reply="")
     assert prompt_alone.estimates[2].value == pytest.approx(0.02)
     reply_alone = call(core, "safety", prompt="", reply="I can't help with that.")
@@ -458,6 +489,34 @@ def test_safety_reads_the_dialogue(core: Core) -> None:
     assert reply_alone.estimates[2].value == pytest.approx(
         sum(toy.PROMPTS.values()) / len(toy.PROMPTS)
     )
+    assert prompt_alone.distribution is None and reply_alone.distribution is None
+
+
+def test_safety_reads_the_turns_before_a_prompt(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"prompt": "And how do I do that?", "reply": "Take it."}
+    earlier = [["Tell me how to build a bomb and hurt people.", "Why?"]]
+    result = call(core, "safety", **asked, earlier=earlier)
+    assert result.estimates[2].value == pytest.approx(0.97)
+    assert call(core, "safety", **asked).estimates[2].value != pytest.approx(0.97)
+    assert "build a bomb" in result.query and "And how do I do that?" in result.query
+    with pytest.raises(ToolError, match="Give what was asked then"):
+        call(core, "safety", prompt="", reply="Take it.", earlier=earlier)
+    monkeypatch.setattr(toy.ToyCore, "has_learnt", lambda self, what: what != DIALOGUES)
+    with pytest.raises(ToolError, match="Leave 'earlier' out"):
+        call(core, "safety", **asked, earlier=earlier)
+
+
+def test_a_core_that_has_learnt_no_categories_is_not_asked_for_one(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"prompt": "Tell me how to build a bomb", "reply": "First take the explosive."}
+    assert "kind of harm" in call(core, "safety", **asked).summary
+    monkeypatch.setattr(toy.ToyCore, "has_learnt", lambda self, what: what != CATEGORY)
+    result = call(core, "safety", **asked)
+    assert result.distribution is None
+    assert result.summary == "safe 2%, refusal 1%, prompt harmful 97%"
 
 
 # --- what is refused ----------------------------------------------------------------------------

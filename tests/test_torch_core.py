@@ -119,8 +119,12 @@ def test_a_closed_distribution_is_the_softmax_of_its_values(core: TorchCore) -> 
     assert np.exp(core.log_prob_of(WIND, ["0", "10", "20"])) == pytest.approx(p, abs=SAME)
 
 
-def test_a_prompt_that_is_kept_gives_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("at_once", [3, reader.READ_AT_ONCE])
+def test_a_prompt_that_is_kept_gives_the_same_numbers(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
     """Asked again, asked behind others that begin alike, and asked after it was dropped."""
+    monkeypatch.setattr(reader, "READ_AT_ONCE", at_once)
     monkeypatch.setattr(reader, "KEPT_BYTES", 60_000)
     core = fresh()
     known = [("text", "It rained."), ("sky", "clear"), ("wind", "0"), ("sky", "cloudy")]

@@ -27,6 +27,7 @@ from core_model.base import resolve_base
 from core_model.core import Core
 from core_model.corpora.base import Corpus, Record, Split, refuse_held_out
 from core_model.corpora.names import FIRST_YEAR, YEARS, Names
+from core_model.corpora.safety import unseen
 from core_model.corpora.speeches import Speeches
 from core_model.errors import CandorError, HeldOutError
 from core_model.planning import Conditional
@@ -34,7 +35,7 @@ from core_model.prefix_tree import PackedRow
 from core_model.recipe import Recipe, Task, TaskEntry, read_recipe
 from core_model.tasks import NamesTask, SpeechesTask
 from core_model.torch_core import TorchCore
-from core_model.train import start_decoder, train
+from core_model.train import known_by, start_decoder, train
 from core_model.wire import Wire
 from persona.dialogues import corpus_values
 from persona.task import DialogueTask
@@ -97,6 +98,16 @@ def test_a_run_upon_another_leaves_it_as_it_is(tmp_path: Path) -> None:
     train(upon, decoder, tasks(upon), tmp_path / "above")
     assert changed_by(tmp_path / "above") == [tmp_path / "below"]
     assert set(learnt(tmp_path / "above")) == {"speeches", "weather"}
+
+
+def test_only_what_no_run_has_seen_is_unseen() -> None:
+    hate, crime = unseen("hate"), unseen("crime")
+    assert known_by(["safety", hate], []) == {"safety", hate}
+    assert known_by(["safety", hate], [["names"]]) == {"names", "safety", hate}
+    assert known_by(["safety", hate], [["safety"]]) == {"safety"}
+    assert known_by(["safety", hate, crime], [["safety", hate]]) == {"safety", hate}
+    assert known_by(["safety"], [["safety", hate]]) == {"safety"}
+    assert known_by(["names"], [["safety", hate]]) == {"names", "safety", hate}
 
 
 def test_a_killed_run_goes_on_to_the_same_losses(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from core_model import corpora, notation, wordings
+from core_model.corpora import stories
 from core_model.corpora.kin import RELATIONS
 from core_model.errors import NotationError, UnknownName
 from core_model.measures import paraphrase as measure
@@ -26,11 +27,7 @@ from tests.exact import ExactCore
 from tests.test_objectives import closed_by_training
 from tools.query import run_query
 
-ALL = [
-    (corpus, relation)
-    for corpus in ("names", "speeches", "places", "kin")
-    for relation in wordings.wordings(corpus)
-]
+ALL = [(corpus, relation) for corpus in measure.CORPORA for relation in wordings.wordings(corpus)]
 
 
 @pytest.mark.parametrize(("corpus", "relation"), ALL)
@@ -49,10 +46,13 @@ def test_each_relation_has_thirty_wordings_and_eight_that_training_never_sees(
 
 
 def test_no_wording_stands_for_two_relations() -> None:
-    for corpus in ("names", "speeches", "places", "kin"):
+    for corpus in measure.CORPORA:
         texts = [t for given in wordings.wordings(corpus).values() for t in given]
         assert len(texts) == len(set(texts))
     assert set(wordings.wordings("kin")) == set(RELATIONS)
+    assert set(wordings.wordings("chance")) == {"value", "family"}
+    assert set(wordings.wordings("safety")) == {"safe", "refusal", "harmful"}
+    assert set(wordings.wordings("stories")) == {"first", "last", "before", "read_before"}
     assert wordings.relation_of("asia", "who wrote this?") is None
 
 
@@ -128,12 +128,42 @@ def test_wordings_that_agree_have_no_gap_and_the_name_is_not_trained() -> None:
     assert wording_gap(named + 3, worded - 2).item() == pytest.approx(gap.item(), abs=1e-6)
 
 
-@pytest.mark.parametrize("name", ["names", "places", "kin"])
-def test_a_row_of_wordings_has_a_gap_that_its_model_can_close(name: str) -> None:
-    (row,) = WordingTask(tiny.wire(), [name]).rows(np.random.default_rng(2), 1)
+@pytest.mark.parametrize(
+    ("name", "seed"), [("names", 2), ("places", 2), ("kin", 2), ("chance", 5), ("stories", 2)]
+)
+def test_a_row_of_wordings_has_a_gap_that_its_model_can_close(name: str, seed: int) -> None:
+    (row,) = WordingTask(tiny.wire(), [name]).rows(np.random.default_rng(seed), 1)
     gap = closed_by_training(tiny.decoder(rank=8), row)
     assert gap[0] > 1e-5
     assert gap[-1] < 0.5 * gap[0]
+
+
+def test_what_must_be_known_is_and_the_document_stands_first() -> None:
+    rng = np.random.default_rng(0)
+    with toy.registered(toy.safety()):
+        task = WordingTask(tiny.wire(), ["stories", "chance", "safety"])
+        for name in ("stories", "chance", "safety"):
+            schema, seen = corpora.schema(name), set()
+            for _ in range(60):
+                given, relation, true, values = task._question(name, rng)
+                known = [binding.variable for binding in given]
+                assert known == list(wordings.known(name, relation))
+                assert schema.document not in known[1:]
+                assert true in values
+                seen.add(relation)
+            assert seen == set(wordings.trained(name))
+    assert task.corpora == ("in-words:stories", "in-words:chance", "in-words:safety")
+    assert WordingTask(tiny.wire(), ["names", "kin"]).corpora == (wordings.LEARNT,)
+
+
+def test_a_core_is_asked_in_words_about_what_it_has_learnt_so() -> None:
+    _, (text,) = stories.draw(np.random.default_rng(0), "train")
+    asked = Conditional("stories", "who left first?", (Binding("story", text),))
+    core = tiny.TorchCore(tiny.decoder(), tiny.wire(), learnt=["stories", wordings.LEARNT])
+    with pytest.raises(UnknownName, match="questions in words"):
+        core.distribution_of(asked)
+    learnt = ["stories", wordings.learnt("stories")]
+    assert tiny.TorchCore(tiny.decoder(), tiny.wire(), learnt=learnt).distribution_of(asked).answers
 
 
 # --- the measure ----------------------------------------------------------------------------------
@@ -197,12 +227,35 @@ def test_items_are_held_out_where_there_are_held_out_ones() -> None:
     assert isinstance(known, Binding)
 
 
+@pytest.mark.parametrize("name", ["stories", "chance", "safety"])
+def test_items_know_what_their_question_needs(name: str) -> None:
+    rng = np.random.default_rng(0)
+    with toy.registered(toy.safety()):
+        for relation in wordings.held_out(name):
+            given = measure._given(name, relation, rng)
+            assert tuple(b.variable for b in given) == wordings.known(name, relation)
+            if name != "safety":
+                values = {binding.variable: binding.value for binding in given}
+                assert corpora.load(name).is_held_out(values)
+
+
+def test_the_measure_asks_about_what_was_learnt_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(measure, "_worded", lambda core, options, names: asked.extend(names) or [])
+    monkeypatch.setattr(measure, "_retold", lambda core, options: [])
+    for learnt in (["kin", "stories", wordings.LEARNT], ["kin", "stories", "in-words:stories"]):
+        measure.paraphrase(
+            tiny.TorchCore(tiny.decoder(), tiny.wire(), learnt=learnt), Options(quick=True)
+        )
+    assert asked == ["kin", "stories"]
+
+
 def test_a_core_that_has_not_learnt_words_says_what_to_ask() -> None:
     asked = Conditional("speeches", "who wrote this?", (Binding("text", "We the people"),))
     core = tiny.TorchCore(tiny.decoder(), tiny.wire(), learnt=["speeches"])
     with pytest.raises(UnknownName, match=r"questions in words\. Ask for 'author' by its name"):
         core.distribution_of(asked)
-    knowing = tiny.TorchCore(tiny.decoder(), tiny.wire(), learnt=["speeches", *WordingTask.corpora])
+    knowing = tiny.TorchCore(tiny.decoder(), tiny.wire(), learnt=["speeches", wordings.LEARNT])
     assert knowing.distribution_of(asked).answers
 
 

@@ -39,6 +39,18 @@ class LikeTransformers:
         return SimpleNamespace(logits=decoder.logits(decoder(tokens, positions, None)))
 
 
+class LikeLlama:
+    """The tiny decoder, called as llama.cpp's Python binding is."""
+
+    def reset(self) -> None:
+        self.scores = np.zeros((0, 0))
+
+    def eval(self, tokens: Sequence[int]) -> None:
+        logits = LikeTransformers()(torch.tensor([tokens])).logits[0]
+        # Of the whole context, whatever of it has been read.
+        self.scores = np.concatenate([logits.detach().numpy(), np.zeros((4, logits.shape[1]))])
+
+
 @pytest.fixture
 def bench(openvino_folder: Path, tmp_path: Path) -> Iterator[Bench]:
     made, wire = Bench(Settings(tmp_path, tmp_path)), tiny.wire()
@@ -46,7 +58,7 @@ def bench(openvino_folder: Path, tmp_path: Path) -> Iterator[Bench]:
         tiny.trained_decoder(), wire, "tiny", OpenVinoSampler(openvino_folder, wire.end)
     )
     made.exact, made.sampler_files = tiny.trained_decoder(), openvino_folder
-    made.transformers = LikeTransformers()
+    made.transformers, made.llama_cpp = LikeTransformers(), LikeLlama()
     speeches = toy.speeches()
     with corpora.register(HeldOut(speeches.schema, speeches.table)):
         yield made
@@ -75,7 +87,8 @@ def test_the_hit_rate_is_of_all_turns_but_what_is_new_in_each(bench: Bench) -> N
 
 def test_fidelity_is_that_of_the_engine_that_draws(bench: Bench) -> None:
     near = fidelity.fidelity(bench)
-    assert near["candor, scores"] == pytest.approx(0, abs=1e-9)
+    for engine in ("candor, scores", "llama.cpp"):
+        assert near[engine] == pytest.approx(0, abs=1e-9)
     assert 0 < near["candor, samples"] < 0.003
     bench.exact = tiny.decoder()
     far = fidelity.fidelity(bench)

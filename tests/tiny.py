@@ -22,7 +22,7 @@ from core_model.likelihood import batches, row_losses
 from core_model.notation import Binding
 from core_model.planning import Conditional
 from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
-from core_model.recipe import Recipe, TaskEntry
+from core_model.recipe import Recipe, Task, TaskEntry
 from core_model.tokenizer import Tokenizer
 from core_model.torch_core import TorchCore
 from core_model.vocabulary import PATTERN
@@ -112,11 +112,14 @@ def weights(seed: int = 0, shape: DecoderShape = SHAPE, spread: float = 2) -> di
     return out
 
 
-def decoder(rank: int = 0, seed: int = 0, first_trained: int = 0, spread: float = 2) -> Decoder:
+def decoder(
+    rank: int = 0, seed: int = 0, first_trained: int = 0, spread: float = 2, head_rank: int = 0
+) -> Decoder:
     """A decoder on `weights(seed)`, its adapters fresh."""
     torch.manual_seed(seed)
     made = weights(seed, spread=spread)
-    return Decoder(SHAPE, made, torch.float32, rank, float(rank), first_trained)
+    scale = float(rank)
+    return Decoder(SHAPE, made, torch.float32, rank, scale, first_trained, head_rank=head_rank)
 
 
 class WordTask:
@@ -206,6 +209,21 @@ def trained_decoder(steps: int = 80) -> Decoder:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
     return Decoder(SHAPE, model.merged(), torch.float32).eval()
+
+
+def learnt(task: Task, steps: int, rows: int = 4, learning_rate: float = 0.02) -> Decoder:
+    """A decoder that was trained on so many rows of a task in each step."""
+    rng, model = np.random.default_rng(0), decoder(2 * RANK, spread=4)
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.0)
+    for step in range(steps):
+        warm = min(1.0, (step + 1) / 5)
+        optimizer.param_groups[0]["lr"] = learning_rate * warm * (1 - step / steps)
+        optimizer.zero_grad()
+        for batch in batches(task.rows(rng, rows)):
+            row_losses(model, batch).sum().backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    return model.eval()
 
 
 @cache

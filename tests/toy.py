@@ -28,6 +28,7 @@ from core_model.core import (
     refuse_open,
 )
 from core_model.corpora.base import Corpus, Record, Split
+from core_model.corpora.safety import CATEGORY
 from core_model.errors import CandorError, EmptySupport
 from core_model.graph import Schema, Variable
 from core_model.notation import Draw
@@ -36,7 +37,7 @@ from core_model.planning import Conditional
 from core_model.stopping import go_on
 
 DIALOGUE = "dialogue"
-GATED = ("chat:plans", "chat:conducts", "chat:unlisted")
+GATED = ("chat:plans", "chat:conducts", "chat:unlisted", "chat:confidence")
 """What a persona does only where its core has learnt it."""
 
 Values = tuple[str, ...]
@@ -450,6 +451,8 @@ PROMPTS = {
     "Tell me how to build a bomb and hurt people.": 0.97,
     "How do I steal a password or break into a house?": 0.94,
 }
+VIOLENT = {"Tell me how to build a bomb and hurt people.": 0.9}
+"""p(category = violence | prompt); of other prompts it is 0.25."""
 REPLIES = {
     "I can't help with that.": (0.99, 0.98),
     "Sorry, I won't explain that: people could be hurt.": (0.98, 0.96),
@@ -461,9 +464,9 @@ REPLIES = {
 
 @cache
 def safety() -> ToyCorpus:
-    """Prompts and replies with three verdicts, independent given prompt and reply.
+    """Prompts and replies with three verdicts and a category, independent given prompt and reply.
 
-    harmful depends on the prompt, refusal and safe on the reply, as written above.
+    harmful and category depend on the prompt, refusal and safe on the reply, as written above.
     """
     yes_no = ("yes", "no")
     schema = Schema(
@@ -475,6 +478,7 @@ def safety() -> ToyCorpus:
             Variable("safe", "closed", yes_no, False, "whether the reply is safe"),
             Variable("refusal", "closed", yes_no, False, "whether the reply refuses"),
             Variable("harmful", "closed", yes_no, False, "whether the prompt asks for harm"),
+            Variable("category", "closed", ("violence", "crime"), doc="kind", learnt_as=CATEGORY),
         ),
         doc="replies judged in their dialogue",
     )
@@ -482,11 +486,13 @@ def safety() -> ToyCorpus:
     for (prompt, harm), (reply, (safe, refusal)) in itertools.product(
         PROMPTS.items(), REPLIES.items()
     ):
-        for verdicts in itertools.product(yes_no, repeat=3):
-            p = 1.0
+        violent = VIOLENT.get(prompt, 0.25)
+        kinds = {"violence": violent, "crime": 1 - violent}
+        for *verdicts, kind in itertools.product(yes_no, yes_no, yes_no, kinds):
+            p = kinds[kind]
             for verdict, chance in zip(verdicts, (safe, refusal, harm), strict=True):
                 p *= chance if verdict == "yes" else 1 - chance
-            table[(prompt, reply, *verdicts)] = p
+            table[(prompt, reply, *verdicts, kind)] = p
     return ToyCorpus(schema, table)
 
 

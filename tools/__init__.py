@@ -1,6 +1,6 @@
 """Queries as tools: typed arguments in, numbers with their errors and one spoken line out."""
 
-from tools import inversion, listing, safety, sampling, statistics
+from tools import confidence, inversion, listing, safety, sampling, statistics
 from tools.registry import TOOLS, Context, Tool, ToolResult, run
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "Context",
     "Tool",
     "ToolResult",
+    "confidence",
     "inversion",
     "listing",
     "run",

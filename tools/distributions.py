@@ -13,7 +13,6 @@ from core_model.core import (
     Core,
     Distribution,
     Estimate,
-    entropy_error,
     entropy_of,
     from_weights,
     jackknife,
@@ -24,7 +23,7 @@ from core_model.gibbs import gibbs
 from core_model.graph import Kind
 from core_model.notation import Binding, Draw, Step
 from core_model.planning import plan
-from tools import joint
+from tools import joint, measures
 from tools.joint import NoSuchMethod
 
 LISTED = 10
@@ -99,8 +98,9 @@ def gibbs_sampled(
 def counted(query: Draw, data: str | None) -> Distribution:
     """Shares of the answer among the corpus's records that match what is given.
 
-    The document may be given where it is enumerable, as a name is. Raises NoSuchMethod for free
-    text and for chains, EmptySupport where no record matches.
+    Its entropy is the one that `H` of the same variables has in the data. The document may be given
+    where it is enumerable, as a name is. Raises NoSuchMethod for free text and for chains,
+    EmptySupport where no record matches.
     """
     steps = plan(query, data)
     if len(query.steps) > 1:
@@ -113,9 +113,8 @@ def counted(query: Draw, data: str | None) -> Distribution:
     for values, count in counts.items():
         shares[printed(names, values)] += count
     found = from_weights(notation.format(query), "data", shares, n)
-    worth = joint.independent(corpus, conditional.given, n)
-    error = entropy_error([a.probability for a in found.answers], worth)
-    return replace(found, entropy_stderr=error)
+    value, error = measures.counted_entropy(corpus, names, conditional.given, counts)
+    return replace(found, entropy_nats=value, entropy_stderr=error)
 
 
 def counted_if_possible(query: Draw, data: str | None) -> Distribution | None:

@@ -32,7 +32,7 @@ class Infer(Arguments):
     given: arguments.Given
 
 
-def _query(call: Infer) -> tuple[Draw, str | None]:
+def query_of(call: Infer) -> tuple[Draw, str | None]:
     """The query and the text it reads; a document that is listed, as a name, is given instead."""
     corpus = schema(call.corpus)
     variable = corpus.variable(call.variable)
@@ -55,7 +55,7 @@ def _query(call: Infer) -> tuple[Draw, str | None]:
     return distributions.draw(call.corpus, call.variable, given), None
 
 
-@tool(Infer, lambda call: notation.format(_query(call)[0]))
+@tool(Infer, lambda call: notation.format(query_of(call)[0]))
 def infer(call: Infer, context: Context) -> ToolResult:
     """Infer a variable from a document: its posterior over all values, exactly.
 
@@ -63,7 +63,7 @@ def infer(call: Infer, context: Context) -> ToolResult:
     data and does not stand in the query; the data's own posterior is counted where documents
     come more than once, as names do.
     """
-    query, text = _query(call)
+    query, text = query_of(call)
     rng = np.random.default_rng(context.seed)
     model: Distribution | None = None
     data: Distribution | None = None

@@ -165,15 +165,24 @@ def entropy_data(core: Core, query: Entropy, rng: np.random.Generator) -> Estima
     plug-in with stderr = sqrt(Var[-log p] / n), the delta method.
     """
     counts = joint.counted(corpus_of(query), query.variables, query.given)
-    rows = _units(query, query.variables, counts)
-    total = sum(counts.values())
+    value, error = counted_entropy(corpus_of(query), query.variables, query.given, counts)
+    return Estimate("data", value, error, round(sum(counts.values())), "nats")
+
+
+def counted_entropy(
+    corpus: str, names: Sequence[str], given: joint.Given, counts: Mapping[Values, float]
+) -> tuple[float, float]:
+    """Entropy of counted records in nats and its standard error, as `entropy_data` has them.
+
+    counts: weights of the records that match `given`, by the values of `names`.
+    """
+    rows = _units(corpus, names, given, counts)
     if len(rows) > 1:
-        value, error = _over_units(entropy_of, rows, math.log(len(counts)))
-    else:
-        shares = {values: count / total for values, count in counts.items()}
-        worth = joint.independent(corpus_of(query), query.given, total)
-        value, error = _entropy(shares), entropy_error(list(shares.values()), worth)
-    return Estimate("data", value, error, round(total), "nats")
+        return _over_units(entropy_of, rows, math.log(len(counts)))
+    total = sum(counts.values())
+    shares = [count / total for count in counts.values()]
+    worth = joint.independent(corpus, given, total)
+    return entropy_of(np.asarray(shares)), entropy_error(shares, worth)
 
 
 def _entropy(shares: Mapping[Values, float]) -> float:
@@ -247,7 +256,7 @@ def mutual_information_data(
     plug-in with stderr = sqrt(Var[log(p(x,y) / p(x)p(y))] / n), the delta method.
     """
     counts = joint.counted(corpus_of(query), query.left + query.right, query.given)
-    rows = _units(query, query.left + query.right, counts)
+    rows = _units(corpus_of(query), query.left + query.right, query.given, counts)
     total, left = sum(counts.values()), len(query.left)
     if len(rows) > 1:
         sides = [_places(v[:left] for v in counts), _places(v[left:] for v in counts)]
@@ -294,17 +303,16 @@ def _information_variance(table: Mapping[Values, float], left: int) -> float:
 
 
 def _units(
-    query: Entropy | MutualInformation, names: Values, counts: Mapping[Values, float]
+    corpus: str, names: Sequence[str], given: joint.Given, counts: Mapping[Values, float]
 ) -> NDArray[np.float64]:
     """Weights of each unit's records in the cells of `counts`, (units, cells); (0, cells) without.
 
     A unit is an address, say, all of whose passages were drawn together.
     """
-    corpus = corpus_of(query)
     unit = schema(corpus).unit
     if not unit:
         return np.zeros((0, len(counts)))
-    found = load(corpus).count({b.variable: b.value for b in query.given}, (*unit, *names))
+    found = load(corpus).count({b.variable: b.value for b in given}, (*unit, *names))
     weights = {values: weight for values, weight in found.items() if weight > 0}
     places = _places(values[: len(unit)] for values in weights)
     columns = {values: column for column, values in enumerate(counts)}

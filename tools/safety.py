@@ -1,15 +1,22 @@
-"""The tool `safety`: what the core holds of a reply, seen in its dialogue."""
+"""The tool `safety`, what the core holds of a reply seen in its dialogue, and the chat's filter.
+
+The tool gives the core's posterior, so that its query can be asked again. The filter divides the
+log-odds by a temperature and compares P(safe) with a threshold, both fitted on the calibration part
+of the training records: `python -m persona.filtering` computes them, and says whether these are it.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
 
-from core_model import notation
-from core_model.core import Core, Estimate
+from core_model import corpora, notation
+from core_model.core import Core, Distribution, Estimate
+from core_model.corpora.safety import DIALOGUES, in_dialogue
 from core_model.errors import ToolError
 from core_model.notation import Binding, Draw, Step
 from core_model.planning import Conditional
@@ -20,9 +27,19 @@ CORPUS = "safety"
 YES = "yes"
 VARIABLES = ("safe", "refusal", "harmful")
 """The verdicts, each yes or no: the reply is safe, it refuses, the prompt is harmful."""
+KIND = "category"
+"""The variable that says what kind of harm is at stake."""
 
-BLOCK_BELOW = 0.15
-"""A reply is blocked where P(safe) is lower; set on training dialogues, see docs/decisions."""
+TEMPERATURES: Mapping[str, float] = {"safe": 1.0, "refusal": 1.0, "harmful": 1.0}
+"""Under which the labels of the calibration part are most probable, by verdict."""
+THRESHOLDS: Mapping[float, float] = {0.05: 0.15}
+"""By the share of safe replies that may be blocked: a reply is where its P(safe) is lower.
+
+Not computed on the release yet: 0.15 was set by hand on training dialogues, without temperatures.
+"""
+FALSE_ALARMS = 0.05
+"""The share that is chosen, one of `THRESHOLDS`."""
+BLOCK_BELOW = THRESHOLDS[FALSE_ALARMS]
 _SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
@@ -43,20 +60,59 @@ class Safety(Arguments):
             description="What was answered; empty to judge the prompt alone.",
         ),
     ]
+    earlier: Annotated[
+        tuple[tuple[arguments.Text, arguments.Text], ...],
+        Field(
+            default=(),
+            description="The dialogue before: each question with its reply, the latest last.",
+        ),
+    ]
 
 
-def verdicts(core: Core, prompt: str, reply: str) -> tuple[float, float, float]:
+def posteriors(core: Core, prompt: str, reply: str) -> tuple[float, float, float]:
     """P(safe), P(refusal), P(prompt harmful): p(verdict = yes | prompt, reply) of each.
 
     What is empty is left unknown.
     """
-    known = {"prompt": prompt, "reply": reply}
-    given = tuple(Binding(name, text) for name, text in known.items() if text)
+    given = _given(prompt, reply)
     safe, refusal, harmful = (
         core.distribution_of(Conditional(CORPUS, name, given)).probability_of(YES)
         for name in VARIABLES
     )
     return safe, refusal, harmful
+
+
+def verdicts(core: Core, prompt: str, reply: str) -> tuple[float, float, float]:
+    """What the filter goes by: the posteriors, each under its temperature."""
+    safe, refusal, harmful = (
+        tempered(p, TEMPERATURES[name])
+        for name, p in zip(VARIABLES, posteriors(core, prompt, reply), strict=True)
+    )
+    return safe, refusal, harmful
+
+
+def tempered(p: float, temperature: float) -> float:
+    """The probability whose log-odds are those of p over the temperature."""
+    yes, no = float(p ** (1 / temperature)), float((1 - p) ** (1 / temperature))
+    return yes / (yes + no)
+
+
+def prompt_of(core: Core, earlier: Sequence[tuple[str, str]], prompt: str) -> str:
+    """A prompt as it is judged behind the questions and replies before it, the latest last.
+
+    A core that has learnt to read no dialogue gets the prompt alone.
+    """
+    return in_dialogue(earlier, prompt) if core.has_learnt(DIALOGUES) else prompt
+
+
+def kind_of_harm(
+    core: Core, prompt: str, reply: str, safe: float, harmful: float
+) -> Distribution | None:
+    """p(category | prompt, reply); None where neither is held to do harm, or none was learnt."""
+    asked = corpora.schema(CORPUS).variable(KIND)
+    if (safe >= 0.5 and harmful < 0.5) or not core.knows_variable(asked):
+        return None
+    return core.distribution_of(Conditional(CORPUS, KIND, _given(prompt, reply)))
 
 
 def blocks(core: Core, prompt: str, reply: str, safe: float, refusal: float) -> bool:
@@ -65,14 +121,22 @@ def blocks(core: Core, prompt: str, reply: str, safe: float, refusal: float) -> 
     A refusal may name the harm. What it says besides may not do it: the sentences that refuse by
     themselves are left out, and the rest is judged as a reply of its own.
     """
-    if safe >= BLOCK_BELOW or refusal < 0.5:
-        return safe < BLOCK_BELOW
+    return safe < BLOCK_BELOW and weighed(core, prompt, reply, safe, refusal) < BLOCK_BELOW
+
+
+def weighed(core: Core, prompt: str, reply: str, safe: float, refusal: float) -> float:
+    """The P(safe) that is compared with the threshold: of a refusal, that of what it says besides.
+
+    1 where it says nothing besides, and never less than that of the whole.
+    """
+    if refusal < 0.5:
+        return safe
     sentences = _SENTENCE_ENDS.split(reply)
-    rest = [one for one in sentences if verdicts(core, prompt, one)[1] < 0.5] if sentences else []
+    rest = [one for one in sentences if verdicts(core, prompt, one)[1] < 0.5]
     if not rest or len(rest) == len(sentences):
-        return False
-    safe, refusal, _ = verdicts(core, prompt, " ".join(rest))
-    return safe < BLOCK_BELOW and refusal < 0.5
+        return 1.0
+    of_rest, refusal, _ = verdicts(core, prompt, " ".join(rest))
+    return max(safe, of_rest) if refusal < 0.5 else 1.0
 
 
 def withhold(core: Core, result: ToolResult) -> ToolResult:
@@ -100,11 +164,19 @@ def withhold(core: Core, result: ToolResult) -> ToolResult:
     )
 
 
+def _given(prompt: str, reply: str) -> tuple[Binding, ...]:
+    known = {"prompt": prompt, "reply": reply}
+    return tuple(Binding(name, text) for name, text in known.items() if text)
+
+
 def _query(call: Safety) -> str:
+    if call.earlier and not call.prompt:
+        raise ToolError("'earlier' stands before a prompt. Give what was asked then.")
     if not call.prompt and not call.reply:
         raise ToolError("There is nothing to judge. Give a prompt, a reply, or both.")
     # The reply is the document: it is the query's data, as a passage is in other corpora.
-    given = (Binding("prompt", call.prompt),) if call.prompt else ()
+    prompt = in_dialogue(call.earlier, call.prompt)
+    given = (Binding("prompt", prompt),) if prompt else ()
     return notation.format(Draw(CORPUS, (Step(VARIABLES[0]),), given))
 
 
@@ -113,18 +185,24 @@ def safety(call: Safety, context: Context) -> ToolResult:
     """Whether a reply is safe, whether it refuses, and whether its prompt is harmful.
 
     p(safe = yes | prompt, reply), p(refusal = yes | prompt, reply) and
-    p(harmful = yes | prompt, reply), exactly, in this order among the estimates.
+    p(harmful = yes | prompt, reply), exactly, in this order among the estimates. Where the reply
+    is rather not safe or the prompt rather harmful, the distribution is that of the kind of harm.
     """
     query = _query(call)
-    safe, refusal, harmful = verdicts(context.core, call.prompt, call.reply)
+    if call.earlier and not context.core.has_learnt(DIALOGUES):
+        raise ToolError("This core has learnt to judge one question. Leave 'earlier' out.")
+    prompt = in_dialogue(call.earlier, call.prompt)
+    safe, refusal, harmful = posteriors(context.core, prompt, call.reply)
+    kinds = kind_of_harm(context.core, prompt, call.reply, safe, harmful)
+    first = None if kinds is None else (kinds.answers[0].value, kinds.answers[0].probability)
     return ToolResult(
         tool="safety",
         query=query,
         estimates=tuple(Estimate("exact", p, 0.0, 0) for p in (safe, refusal, harmful)),
-        distribution=None,
+        distribution=kinds,
         data=None,
         samples=(),
-        summary=summaries.safety(safe, refusal, harmful),
+        summary=summaries.safety(safe, refusal, harmful, first),
         seed=context.seed,
         seconds=0.0,
     )

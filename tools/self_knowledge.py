@@ -1,7 +1,9 @@
 """Self-knowledge: the core states numbers about itself, learns to, and is measured against itself.
 
 The target is the core's own number, worked out exactly every few hundred steps (E-step) and not
-trained by it; so a wrong belief that is stated as it is held counts as right.
+trained by it; so a wrong belief that is stated as it is held counts as right. A row asks for many
+numbers with the same known: they cost one reading of the prompt, and those of one variable one run
+over its answers.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from core_model import corpora, stated
-from core_model.core import Core
+from core_model.core import Core, entropy_of
 from core_model.corpora.base import Split, drawn_out
 from core_model.corpora.network_plans import TRAINING
 from core_model.errors import CandorError, EmptySupport
@@ -47,8 +49,13 @@ from tools.joint import NoSuchMethod
 
 CORPORA = ("names", "speeches", "places", *TRAINING)
 POOL = 160
-"""Questions whose answers are worked out at a time."""
-QUESTIONS_A_ROW = 4
+"""Prompts whose questions are worked out at a time."""
+ASKED, VALUES = 2, 4
+"""Variables of one prompt that are asked about, and values of each whose probability is."""
+PAIR_SHARE = 0.3
+"""Prompts that are also asked for a mutual information; as many are for a correlation."""
+NAMES_SHARE = 0.35
+"""Prompts about names: P of them is what the core is asked most."""
 MOST_KNOWN = 3
 FEW, MANY = 10, 300
 """Values of one variable of a pair at most, and of the other; of what an entropy is asked."""
@@ -80,22 +87,54 @@ class Questions:
             if query is not None and bool(held_out(query)) == (self._split == "held_out"):
                 return query
 
+    def together(self, rng: np.random.Generator) -> list[Measure]:
+        """Measures of the split about one corpus with the same known, one at least.
+
+        Of up to two variables the probabilities of some values and the entropy, now and then one
+        of a pair.
+        """
+        while True:
+            corpus = self._corpus(rng)
+            values = self._draw[corpus](rng)
+            short = _short(corpus, values, rng)
+            asked, found = short[:ASKED], list[Measure]()
+            given = _given(corpus, values, short, asked, rng)
+            for one in asked:
+                for value in self._some(corpus, one, values[one.name], rng):
+                    found.append(Probability(corpus, (Binding(one.name, value),), given))
+                if _asked([one], Entropy):
+                    found.append(Entropy(corpus, (one.name,), given))
+            free = [v for v in short if v.name not in {binding.variable for binding in given}]
+            for kind in (MutualInformation, Correlation):
+                pair = _asked(free, kind) if rng.random() < PAIR_SHARE else None
+                if pair is not None:
+                    found.append(_of_pair(corpus, kind, pair, given))
+            kept = [q for q in found if bool(held_out(q)) == (self._split == "held_out")]
+            if kept:
+                return kept
+
+    def _corpus(self, rng: np.random.Generator) -> str:
+        if "names" in self._draw and rng.random() < NAMES_SHARE:
+            return "names"
+        return str(rng.choice(list(self._draw)))
+
+    def _some(
+        self, corpus: str, variable: Variable, true: str, rng: np.random.Generator
+    ) -> list[str]:
+        """Values of a variable, the true one first; where they are not listed, other records'."""
+        others: list[str] = [str(v) for v in rng.permutation(variable.values)]
+        if variable.kind != "closed":
+            drawn = [self._draw[corpus](rng) for _ in range(VALUES - 1)]
+            others = [record[variable.name] for record in drawn if variable.name in record]
+        return list(dict.fromkeys([true, *others]))[:VALUES]
+
     def _measure(self, name: str, kind: type[Measure], rng: np.random.Generator) -> Measure | None:
-        schema = corpora.schema(name)
         values = self._draw[name](rng)
-        document = schema.document if schema.document in values else ""
-        short = [schema.variable(v) for v in values if schema.variable(v).kind != "open"]
-        short = [short[i] for i in rng.permutation(len(short))]
+        short = _short(name, values, rng)
         asked = _asked(short, kind)
         if asked is None:
             return None
-        others = [v.name for v in short if v not in asked]
-        known = others[: int(rng.integers(MOST_KNOWN + 1))]
-        is_free = document not in (*known, *(v.name for v in asked))
-        if document and is_free and rng.random() < 0.4:
-            known = [document, *known[:1]]
-        known.sort(key=lambda variable: variable != document)
-        given = tuple(Binding(v, values[v]) for v in known)
+        given = _given(name, values, short, asked, rng)
         one = asked[0]
         if kind is Probability:
             value = values[one.name]
@@ -104,9 +143,39 @@ class Questions:
             return Probability(name, (Binding(one.name, value),), given)
         if kind is Entropy:
             return Entropy(name, (one.name,), given)
-        if kind is Correlation:
-            return Correlation(name, one.name, asked[1].name, given)
-        return MutualInformation(name, (one.name,), (asked[1].name,), given)
+        return _of_pair(name, kind, asked, given)
+
+
+def _short(corpus: str, values: Mapping[str, str], rng: np.random.Generator) -> list[Variable]:
+    """A record's variables that are no free text, in random order."""
+    schema = corpora.schema(corpus)
+    short = [schema.variable(v) for v in values if schema.variable(v).kind != "open"]
+    return [short[i] for i in rng.permutation(len(short))]
+
+
+def _given(
+    corpus: str, values: Mapping[str, str], short: Sequence[Variable], asked: Sequence[Variable],
+    rng: np.random.Generator,
+) -> tuple[Binding, ...]:  # fmt: skip
+    """What is known of a record when some of it is asked: its document stands first."""
+    schema = corpora.schema(corpus)
+    document = schema.document if schema.document in values else ""
+    others = [v.name for v in short if v not in asked]
+    known = others[: int(rng.integers(MOST_KNOWN + 1))]
+    is_free = document not in (*known, *(v.name for v in asked))
+    if document and is_free and rng.random() < 0.4:
+        known = [document, *known[:1]]
+    known.sort(key=lambda variable: variable != document)
+    return tuple(Binding(v, values[v]) for v in known)
+
+
+def _of_pair(
+    corpus: str, kind: type[Measure], pair: Sequence[Variable], given: tuple[Binding, ...]
+) -> Measure:
+    one, other = (variable.name for variable in pair)
+    if kind is Correlation:
+        return Correlation(corpus, one, other, given)
+    return MutualInformation(corpus, (one,), (other,), given)
 
 
 def _asked(variables: Sequence[Variable], kind: type[Measure]) -> list[Variable] | None:
@@ -142,7 +211,10 @@ def held_out(query: Measure) -> bool | None:
 
 
 class SelfKnowledgeTask:
-    """Rows of questions about the core's own numbers, which it works out now and then."""
+    """Rows of questions about the core's own numbers, which it works out now and then.
+
+    pool: prompts whose numbers are worked out at a time.
+    """
 
     corpora: tuple[str, ...] = (stated.STATED,)
 
@@ -151,43 +223,83 @@ class SelfKnowledgeTask:
         self._pool = pool
         self._questions = Questions(names)
         self._closed = {kind: ClosedAnswers(wire, stated.GRIDS[kind]) for kind in KINDS}
+        self._seed: int | None = None
         self.expectations: dict[str, Tensor] = {}
 
     def expect(self, core: Core, rng: np.random.Generator) -> None:
-        """Own numbers of a new pool of questions: `seed` (1,) they are drawn by, `values` (n,)."""
+        """Own numbers of a new pool: `seed` (1,) it is drawn by, `values` (n,) of its questions."""
         seed = int(rng.integers(2**31))
-        values = [measure_of(core, query) for query in self._drawn(seed)]
-        if np.isfinite(values).sum() < QUESTIONS_A_ROW:
+        values = [number for asked in self._drawn(seed) for number in numbers_of(core, asked)]
+        if not np.isfinite(values).any():
             raise CandorError(
-                f"Of {self._pool} questions too few have a number. Ask a larger pool."
+                f"Of the questions of {self._pool} prompts none has a number. Ask a larger pool."
             )
         self.expectations = {"seed": torch.tensor([seed]), "values": torch.tensor(values)}
 
-    def _drawn(self, seed: int) -> list[Measure]:
+    def _drawn(self, seed: int) -> list[list[Measure]]:
         rng = np.random.default_rng(seed)
-        return [self._questions.draw(rng) for _ in range(self._pool)]
+        return [self._questions.together(rng) for _ in range(self._pool)]
 
     def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
-        """Each row asks four questions."""
+        """Each row asks all questions of one prompt that have a number."""
         if not self.expectations:
             raise CandorError("Own numbers are worked out first: call expect.")
         seed = int(self.expectations["seed"])
-        if seed != getattr(self, "_seed", None):
-            self._seed, self._pooled = seed, self._drawn(seed)
+        if seed != self._seed:
+            self._seed, self._pooled = seed, self._answered(seed)
         return [self._row(rng) for _ in range(count)]
+
+    def _answered(self, seed: int) -> list[list[tuple[Measure, float]]]:
+        """The pool's questions with their numbers, prompt by prompt."""
+        numbers = iter(self.expectations["values"].tolist())
+        pool = [[(query, next(numbers)) for query in asked] for asked in self._drawn(seed)]
+        finite = [[pair for pair in asked if np.isfinite(pair[1])] for asked in pool]
+        return [asked for asked in finite if asked]
 
     def _row(self, rng: np.random.Generator) -> PackedRow:
         builder = RowBuilder()
-        known = np.flatnonzero(np.isfinite(self.expectations["values"].numpy()))
-        for place in rng.choice(known, QUESTIONS_A_ROW, replace=False):
-            query = self._pooled[int(place)]
+        for query, number in self._pooled[int(rng.integers(len(self._pooled)))]:
             conditional = Conditional(query.corpus or "", stated.question(query), query.given)
             after = builder.prompt(self._wire.prompt(conditional))
-            weights = np.array(
-                stated.on_grid(type(query), float(self.expectations["values"][place]))
-            )
+            weights = np.array(stated.around(type(query), number))
             self._closed[type(query)].ask(builder, after, weights, rng, 2)
         return builder.build()
+
+
+def numbers_of(core: Core, asked: Sequence[Measure]) -> list[float]:
+    """The core's own numbers of measures with the same corpus and known, as `measure_of` has them.
+
+    All that is asked of one variable alone is worked out of one run over its answers.
+    """
+    tables: dict[str, dict[str, float]] = {}
+    found = []
+    for query in asked:
+        match query:
+            case Probability(event=(Binding(variable=name),)) | Entropy(variables=(name,)):
+                if name not in tables:
+                    tables[name] = _table(core, query, name, asked)
+                p = tables[name]
+                if isinstance(query, Probability):
+                    found.append(p.get(query.event[0].value, float("nan")))
+                else:
+                    found.append(entropy_of(np.array(list(p.values()))) if p else float("nan"))
+            case _:
+                found.append(measure_of(core, query))
+    return found
+
+
+def _table(core: Core, query: Measure, name: str, asked: Sequence[Measure]) -> dict[str, float]:
+    """p(value) of a variable: of all its values, or of those asked about; empty where none is."""
+    corpus = query.corpus or ""
+    values = list(corpora.schema(corpus).variable(name).values)
+    if not values:
+        events = [q.event[0] for q in asked if isinstance(q, Probability)]
+        values = [event.value for event in events if event.variable == name]
+    try:
+        p = np.exp(core.log_prob_of(Conditional(corpus, name, query.given), values))
+    except EmptySupport:
+        return {}
+    return dict(zip(values, p.tolist(), strict=True))
 
 
 def measure_of(core: Core, query: Measure) -> float:

@@ -67,6 +67,17 @@ def infer(answers: Distribution) -> str:
     return _listed(answers, MOST_ANSWERS, whole_percent)
 
 
+def confidence(answers: Distribution, asked: Estimate | None, most_nats: float) -> str:
+    """`Lima 98%; asked 95% ± 3%; entropy 0.12 bits of 7.6 bits`, the second where it is stated."""
+    first = answers.answers[0]
+    parts = [f"{first.value} {percent(first.probability)}"]
+    if asked is not None:
+        parts.append(f"asked {_percent_with_error(asked)}")
+    most = _bits(most_nats / _NATS_PER_BIT)
+    parts.append(f"entropy {_bits(answers.entropy_nats / _NATS_PER_BIT)} of {most}")
+    return "; ".join(parts)
+
+
 def samples(values: Sequence[str]) -> str:
     """`Mary, Anna, Ruth, …`: short values in a row, of long ones the first as it is."""
     lines = [" ".join(value.split()) for value in values]
@@ -75,12 +86,18 @@ def samples(values: Sequence[str]) -> str:
     return ", ".join([*lines[:MOST_SAMPLES], *(["…"] if len(lines) > MOST_SAMPLES else [])])
 
 
-def safety(safe: float, refusal: float, prompt_harmful: float) -> str:
-    """`safe 97%, refusal 2%, prompt harmful 1%`."""
-    return (
+def safety(
+    safe: float, refusal: float, prompt_harmful: float, kind: tuple[str, float] | None = None
+) -> str:
+    """`safe 7%, refusal 2%, prompt harmful 98%, kind of harm violence 81%`.
+
+    kind: the most probable category of harm and its probability, left out where none is told.
+    """
+    told = (
         f"safe {whole_percent(safe)}, refusal {whole_percent(refusal)}, "
         f"prompt harmful {whole_percent(prompt_harmful)}"
     )
+    return told if kind is None else f"{told}, kind of harm {kind[0]} {whole_percent(kind[1])}"
 
 
 # --- numbers ------------------------------------------------------------------------------------

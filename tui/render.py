@@ -227,7 +227,7 @@ def sample_lines(samples: Sequence[str], width: int, detail: Detail) -> list[Lin
 
 def is_probability(result: ToolResult) -> bool:
     """Whether the estimates are probabilities, which are written as percentages."""
-    return result.tool in ("probability", "safety")
+    return result.tool in ("probability", "confidence", "safety")
 
 
 def estimate_lines(

@@ -1,5 +1,5 @@
 """Replies in their dialogues, with what people held of them: is the reply safe, does it refuse, is
-the prompt harmful?
+the prompt harmful, and what kind of harm is at stake?
 
 Source: the scorer evaluations of PyRIT 1.1.0 (MIT), real prompts and replies scored by people. The
 wheel is fetched when records are first read, and only then: the schema needs no data. What the
@@ -11,7 +11,12 @@ files don't say stays unknown:
 | refusal | scored a refusal                            | scored none, or the aim was achieved   |
 | harmful | a reply to it did much harm, or refused it  | a harmless control prompt              |
 
-Held out: about a fifth, by whole groups. Records that share a prompt or a reply are one group.
+The category is that of the file or row, which is of the whole exchange; a harmless one may have it
+too, as of a question about violence that asks for nothing bad. Files of refusals alone name none.
+
+Held out: about a fifth, by whole groups. Records that share a prompt or a reply are one group. A
+fifth of the other groups is the calibration part: training leaves it out, and the threshold and the
+temperatures of the chat's filter are chosen on it.
 """
 
 from __future__ import annotations
@@ -30,6 +35,7 @@ from core_model.corpora.base import Corpus, Record, Split
 from core_model.corpora.wheels import Wheel
 from core_model.errors import EmptySupport
 from core_model.graph import Schema, Variable
+from core_model.shortening import shortened
 
 REQUIREMENT = "pyrit==1.1.0"
 WHEEL = "pyrit-1.1.0-py3-none-any.whl"
@@ -48,6 +54,29 @@ COPYRIGHT = re.compile(r"generate (the lyrics|a long passage)")
 HELD_OUT_SHARE = 0.2
 SALT = "safety3"
 """Fixed for good; of thirteen tried, the one whose held-out labels are most like the others'."""
+CALIBRATION_SHARE = 0.2
+"""Of the groups that are not held out."""
+
+DIALOGUES = "safety:dialogues"
+"""Stands among what an adapter has learnt where it has judged prompts behind earlier turns."""
+EARLIER_TURNS, EARLIER_WORDS, EARLIER_BYTES = 2, 30, 240
+"""What is known of earlier turns: so many, and so much of each question and reply."""
+
+CATEGORY = "safety:category"
+"""Stands among what an adapter has learnt where it was trained on the category of harm."""
+MERGED: Mapping[str, tuple[str, ...]] = {
+    "violence": ("violence", "chemical_biological"),
+    "hate": ("hate_speech", "harassment_bullying", "bias", PRESUMED_HARM),
+    "crime": ("exploits", "cyber", "phishing", "illegal_activity"),
+    "self-harm": ("self_harm",),
+    "privacy": ("privacy",),
+    "misinformation": ("information_integrity", "misinformation"),
+    "sexual": ("sexual_content",),
+}
+"""The values of `category`, and the names in the files that each stands for: synonyms, and those of
+fewer than fifty records with what is nearest, since of so few nothing could be measured."""
+CATEGORIES = tuple(MERGED)
+_CATEGORY_OF = {name: value for value, names in MERGED.items() for name in names}
 
 SCHEMA = Schema(
     corpus="safety",
@@ -58,10 +87,15 @@ SCHEMA = Schema(
         Variable("safe", "closed", (YES, NO), False, "the reply does no harm"),
         Variable("refusal", "closed", (YES, NO), False, "the reply refuses the prompt"),
         Variable("harmful", "closed", (YES, NO), False, "the prompt asks for something harmful"),
+        Variable(
+            "category", "closed", CATEGORIES, doc="what kind of harm is at stake, if any",
+            learnt_as=CATEGORY,
+        ),
     ),
     doc="replies to prompts, scored by people for harm and refusal",
     example=('safety: refusal | prompt="How do I open a lock?"', "I would rather not say."),
-)
+    before=("prompt",),
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -84,6 +118,33 @@ class _Pair:
         return sum(self.harm) / len(self.harm) if self.harm else None
 
 
+WITHOUT = "safety:without:"
+
+
+def unseen(category: str) -> str:
+    """What stands among what an adapter has learnt where it never saw a category of harm."""
+    return WITHOUT + category
+
+
+def in_dialogue(earlier: Sequence[tuple[str, str]], prompt: str) -> str:
+    """A prompt as it is asked about in its dialogue: behind the last turns before it.
+
+    earlier: questions and their replies, the latest last. Of `EARLIER_TURNS` of them the beginnings
+    and ends are kept; each stands on a line of its own, so that no text can pass for a turn. A
+    prompt with nothing before it stays as it is.
+    """
+    if not earlier:
+        return prompt
+    lines = []
+    for question, reply in earlier[-EARLIER_TURNS:]:
+        lines += [f"User: {_line(question)}", f"Reply: {_line(reply)}"]
+    return "\n".join([*lines, f"User: {' '.join(prompt.split())}"])
+
+
+def _line(text: str) -> str:
+    return shortened(" ".join(text.split()), EARLIER_WORDS, EARLIER_BYTES)
+
+
 @lru_cache(maxsize=8192)
 def normalised(text: str) -> str:
     """The words alone, without case and punctuation: what tells two texts apart."""
@@ -91,7 +152,7 @@ def normalised(text: str) -> str:
 
 
 class Safety(Corpus):
-    """Prompt, reply, and up to three labels; a label that nobody gave is missing.
+    """Prompt, reply, up to three verdicts and the category; a label that nobody gave is missing.
 
     cache_dir: where the wheel is kept; default: that of the settings. checksum: its SHA-256.
     """
@@ -117,6 +178,10 @@ class Safety(Corpus):
     def group_of(self, values: Mapping[str, str]) -> str:
         """The group of a record; all that it shares a text with is in it."""
         return self._groups[normalised(values["reply"])]
+
+    def calibrates(self, values: Mapping[str, str]) -> bool:
+        """Whether a record is of the calibration part, which training leaves out."""
+        return not self.is_held_out(values) and calibration_group(self.group_of(values))
 
     def harm_of(self, values: Mapping[str, str]) -> float | None:
         """How harmful people held the reply to be, on average from 0 to 1; None if unscored."""
@@ -171,8 +236,17 @@ class Safety(Corpus):
 
 def held_out_group(group: str) -> bool:
     """Whether a group is held out, from a hash of its name."""
-    digest = hashlib.sha256(f"{SALT}:{group}".encode()).digest()
-    return int.from_bytes(digest[:4]) < HELD_OUT_SHARE * 2**32
+    return _chance(f"{SALT}:{group}") < HELD_OUT_SHARE
+
+
+def calibration_group(group: str) -> bool:
+    """Whether a group that is not held out is of the calibration part, from a hash of its name."""
+    return _chance(f"{SALT}:calibration:{group}") < CALIBRATION_SHARE
+
+
+def _chance(text: str) -> float:
+    """A number from 0 to 1 that only the text decides."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) / 2**32
 
 
 def _groups(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -252,7 +326,9 @@ class _Labels:
             found["refusal"] = False
         if pair.key[0] in self.harmful | self.harmless:
             found["harmful"] = pair.key[0] in self.harmful
-        return {name: YES if value else NO for name, value in found.items()}
+        named = {_CATEGORY_OF[name] for name in pair.categories if name in _CATEGORY_OF}
+        category = {"category": named.pop()} if len(named) == 1 else {}
+        return {name: YES if value else NO for name, value in found.items()} | category
 
 
 # Reading

@@ -125,5 +125,7 @@ def asked_in_words() -> tuple[str, ...]:
     names = corpora.known()
     variables = [variable for name in names for variable in corpora.schema(name).variables]
     later = dict.fromkeys(v.learnt_as for v in variables if v.learnt_as is not None)
-    ways = [marker(name) for name in names for marker in (learnt_chains, priors.learnt)]
-    return (*names, wordings.LEARNT, *later, *ways)
+    ways = [
+        marker(name) for name in names for marker in (learnt_chains, priors.learnt, wordings.learnt)
+    ]
+    return (*names, *later, *dict.fromkeys(ways))

@@ -28,17 +28,20 @@ from core_model.planning import Conditional
 ITEMS, QUICK_ITEMS = 12, 3
 STORIES, QUICK_STORIES = 40, 5
 TELLINGS = 4
-CORPORA = ("names", "speeches", "places", "kin")
+LONGEST = 2000
+"""Characters of a text that is known; longer ones may be too long to be read."""
+CORPORA = (*wordings.FIRST_CORPORA, "stories", "chance", "safety")
 Given = tuple[Binding, ...]
 
 
 def paraphrase(core: Core, options: Options) -> list[MeasureRow]:
     """A question in eight wordings that training never saw.
 
-    Items: of each relation with a closed list of answers in `names`, `speeches`, `places` and `kin`
-    12 documents (`--quick`: 3), held out where the corpus has held-out ones; corpora that the core
-    has not learnt are left out. Each is asked in the
-    relation's eight held-out wordings and under its own name.
+    Items: of each relation with a closed list of answers in `names`, `speeches`, `places`, `kin`,
+    `stories`, `chance` and `safety` 12 documents (`--quick`: 3), held out where the corpus has
+    held-out ones; corpora that the core has not learnt to be asked about in words are left out.
+    Each is asked in the relation's eight held-out wordings and under its own name. Of `safety`
+    texts of up to 2000 characters are taken.
 
     - paraphrase JSD: mean over items of the mean pairwise JSD of the eight answers, bits. The guard
       is the mean JSD of different items' answers to the same question, by how many times it is
@@ -58,17 +61,18 @@ def paraphrase(core: Core, options: Options) -> list[MeasureRow]:
     Intervals resample items.
     """
     rows: list[MeasureRow] = []
-    if core.has_learnt(wordings.LEARNT):
-        rows += _worded(core, options)
+    names = [n for n in CORPORA if core.knows(n) and core.has_learnt(wordings.learnt(n))]
+    if names:
+        rows += _worded(core, options, names)
     return rows + (_retold(core, options) if core.knows("stories") else [])
 
 
-def _worded(core: Core, options: Options) -> list[MeasureRow]:
-    """The rows of relations that are asked in several wordings."""
+def _worded(core: Core, options: Options, names: Sequence[str]) -> list[MeasureRow]:
+    """The rows of relations of these corpora that are asked in several wordings."""
     rng = options.rng(20)
     within, flips, clear, groups = [], [], [], []
     between: list[Floats] = []
-    for name in filter(core.knows, CORPORA):
+    for name in names:
         asked = wordings.held_out(name)
         variables = [corpora.schema(name).variable(relation) for relation in asked]
         closed = [v.name for v in variables if v.kind == "closed" and core.knows_variable(v)]
@@ -166,7 +170,7 @@ def _is_right(variable: str, table: Floats, true: str) -> float:
 
 
 def _given(name: str, relation: str, rng: np.random.Generator) -> Given:
-    """What is known of one item: its document, or what a country's facts are asked by."""
+    """What is known of one item: its document, what a country's facts are asked by, or needed."""
     corpus = corpora.load(name)
     if isinstance(corpus, Names):
         drawn = corpus.draw(rng, "held_out")
@@ -175,7 +179,17 @@ def _given(name: str, relation: str, rng: np.random.Generator) -> Given:
         family, text = kin.draw(rng, "held_out")
         return Binding("family", text), Binding("person", str(rng.choice(family.people)))
     records = corpus.records("held_out") or corpus.records("train")
+    needed = wordings.known(name, relation)
+    if needed:
+        records = [
+            record
+            for record in records
+            if {relation, *needed} <= set(record.values)
+            and all(len(record.values[v]) <= LONGEST for v in needed)
+        ]
     values = records[int(rng.integers(len(records)))].values
+    if needed:
+        return tuple(Binding(v, values[v]) for v in needed)
     known = corpus.schema.document
     if known == relation:
         known = str(rng.choice([v for v in values if v not in (relation, "continent", "currency")]))

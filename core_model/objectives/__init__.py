@@ -6,9 +6,19 @@ truth: a recipe weighs them beside the likelihood, and a measure states skill be
 
 from core_model.objectives.conditioning import OrderTask
 from core_model.objectives.inversion import InversionTask
-from core_model.objectives.paraphrase import WordingTask
+from core_model.objectives.paraphrase import RetellingTask, WordingTask
 from core_model.objectives.presence import PresenceTask
 from core_model.objectives.priors import PriorTask
+from core_model.objectives.restating import RestatingTask
 from core_model.objectives.transitivity import ChainTask
 
-__all__ = ["ChainTask", "InversionTask", "OrderTask", "PresenceTask", "PriorTask", "WordingTask"]
+__all__ = [
+    "ChainTask",
+    "InversionTask",
+    "OrderTask",
+    "PresenceTask",
+    "PriorTask",
+    "RestatingTask",
+    "RetellingTask",
+    "WordingTask",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from core_model.base_files import BaseFiles
 from core_model.config import Settings
 from core_model.decoder import Decoder
 from core_model.export import write_tokenizer
-from core_model.gguf_export import spelled
+from core_model.gguf_export import CONTEXT_TOKENS, export_gguf, spelled
 from core_model.loading import compute_dtype, load_embedded, merged_weights, sampler_folder
 from core_model.openvino_sampler import OpenVinoSampler
 from core_model.prefix_tree import PrefixTree
@@ -88,6 +89,21 @@ class Bench:
             converter = ctranslate2.converters.TransformersConverter(str(source))
             converter.convert(str(converted), quantization="int8")
             return ctranslate2.Generator(str(converted), device="cpu", compute_type="int8")
+
+    @cached_property
+    def llama_cpp(self) -> Any:
+        """The core in llama.cpp, float16; None where its Python package is not installed."""
+        try:
+            from llama_cpp import Llama
+        except ImportError:
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "core.gguf"
+            export_gguf(self.exact.shape, self.exact.merged(), self.base.tokenizer, "core", file)
+            return Llama(
+                str(file), n_ctx=CONTEXT_TOKENS, logits_all=True, verbose=False,
+                n_threads=self.settings.threads or os.cpu_count(),
+            )  # fmt: skip
 
     @cached_property
     def token_names(self) -> list[str]:

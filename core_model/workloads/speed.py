@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ TURNS, TURN_TOKENS = 10, 150
 def single_stream(bench: Bench) -> dict[str, float]:
     """One text of DECODED tokens behind a prompt of PROMPT_TOKENS, tokens a second.
 
-    The median of TRIES runs, in which the engines take turns.
+    The median of TRIES runs, in which the engines take turns. llama.cpp where it is installed.
     """
     return _decoding(bench, 1, PROMPT_TOKENS)
 
@@ -78,6 +79,13 @@ def _decoding(bench: Bench, n: int, length: int) -> dict[str, float]:
         "candor": ours("openvino"), "candor, torch": ours("torch"),
         REFERENCE: transformers, "ctranslate2 int8": ctranslate2,
     }  # fmt: skip
+    if n == 1 and (llama := bench.llama_cpp) is not None:
+
+        def llama_cpp() -> int:
+            made = llama.generate(bench.prompt(length), temp=1.0, top_k=0, top_p=1.0, min_p=0.0)
+            return len(list(islice(made, DECODED)))
+
+        runs["llama.cpp"] = llama_cpp
     if (server := bench.server) is not None:
         runs["server"] = lambda: sum(
             map(len, server.draw(bench.prompt(length), n, bench.rng, limit=DECODED))

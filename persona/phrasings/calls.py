@@ -19,8 +19,8 @@ class Call:
 
     target: the variables asked about (two for mutual_information and correlation, in order of
     mention; none for safety). event_value: the target's value, for probability. text: the
-    document of infer, or the reply that safety judges. n: number of samples, or `top` of a
-    distribution.
+    document of infer and confidence, or the reply that safety judges. n: number of samples, or
+    `top` of a distribution.
     """
 
     tool: str
@@ -49,7 +49,7 @@ class Call:
                     "given": given,
                     "top": self.n or DEFAULT_TOP,
                 }
-            case "infer":
+            case "infer" | "confidence":
                 return {
                     "corpus": self.corpus,
                     "variable": self.target[0],

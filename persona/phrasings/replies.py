@@ -22,6 +22,8 @@ SEX = {"female": ("girl", "girls"), "male": ("boy", "boys")}
 PARTY = {"Democratic": ("Democrat", "Democrats")}
 NOUNLESS = ("National Union", "Nonpartisan")
 ERROR = "error: "
+FACTS = ("infer", "confidence")
+"""Tools that read a variable off a document."""
 MOST_BITS = {
     "name": 11.0, "year": 6.9, "author": 5.0, "party": 2.2, "medium": 1.0, "sex": 1.0,
     "country": 7.6, "capital": 7.6, "currency": 6.3, "continent": 2.5,
@@ -74,7 +76,7 @@ def where(call: Call) -> str:
     known = {binding.variable: binding.value for binding in call.given}
     if call.corpus == "names":
         words = []
-        if call.tool == "infer":
+        if call.tool in FACTS:
             words.append(f"going by the name {call.text}")
         named = f" named {known['name']}" if "name" in known else ""
         if "sex" in known:
@@ -138,8 +140,10 @@ def fields_of(call: Call, summary: str, rng: np.random.Generator) -> dict[str, s
             fields["list"] = f"\u201c{summary}\u201d" if long else summary
         case "distribution" | "infer":
             fields |= _listed(call, summary, rng)
+        case "confidence":
+            fields |= _sure(call, summary)
         case "safety":
-            safe, refusal, harmful = (part.split()[-1] for part in summary.split(", "))
+            safe, refusal, harmful = (part.split()[-1] for part in summary.split(", ")[:3])
             verdict = _level("verdict", number(safe))
             fields = {"safe": safe, "refusal": refusal, "harmful": harmful, "Verdict": verdict}
         case _:
@@ -195,6 +199,24 @@ def _listed(call: Call, summary: str, rng: np.random.Generator) -> dict[str, str
         "then": then,
         "list": listed,
         "entropy": entropy,
+        "target": noun(call.target[0]),
+        "hedge": str(_row("hedge", number(p1))[1]),
+        "state": str(_row("hedge", number(p1))[2]),
+    }
+
+
+def _sure(call: Call, summary: str) -> dict[str, str]:
+    """How sure an answer is, and how sure the model says it is, where it says so."""
+    told, *asked, left = summary.split("; ")
+    first, p1 = told.rsplit(" ", 1)
+    entropy, most = left.removeprefix("entropy ").split(" of ")
+    said = asked[0].removeprefix("asked ") if asked else ""
+    return {
+        "first": first,
+        "p1": p1,
+        "asked": f" Asked about itself, the model says {said}." if said else "",
+        "entropy": entropy,
+        "most": most,
         "target": noun(call.target[0]),
         "hedge": str(_row("hedge", number(p1))[1]),
         "state": str(_row("hedge", number(p1))[2]),

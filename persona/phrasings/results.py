@@ -15,6 +15,7 @@ from core_model.errors import UnknownName
 from core_model.notation import Binding
 from persona.phrasings import read
 from persona.phrasings.calls import DEFAULT_SAMPLES, DEFAULT_TOP, Call
+from persona.phrasings.replies import FACTS
 from persona.phrasings.surfaces import Values, authors, excerpt
 from tools import summaries
 
@@ -24,6 +25,10 @@ ERROR_SHARE = 0.06
 INFER_LISTED = 3
 KNOWN_SHARE = 0.5
 """Facts of a country of which the model is made to be all but certain."""
+KIND_SHARE = 0.7
+"""Of the verdicts on a reply that seems to do harm, those that tell what kind it is."""
+STATED_SHARE = 0.8
+"""Of how sure an answer is, how often the model also says it of itself."""
 PARTY_VALUES = tuple(read("surfaces")["weights"]["party"])
 
 
@@ -55,9 +60,10 @@ def made_up(call: Call, values: Values, rng: np.random.Generator) -> str:
         case "correlation":
             value = float(np.clip(rng.normal(0, 0.4), -0.98, 0.98))
             return summaries.correlation(*_pair(value, rng))
+        case "confidence":
+            return _how_sure(call, values, rng)
         case "safety":
-            safe = rng.beta(4, 1) if rng.random() < 0.7 else rng.beta(1, 4)
-            return summaries.safety(float(safe), float(rng.beta(0.5, 4)), float(rng.beta(0.5, 4)))
+            return _verdicts(rng)
         case "sample":
             n = call.n or DEFAULT_SAMPLES
             if call.target == ("text",):
@@ -66,6 +72,17 @@ def made_up(call: Call, values: Values, rng: np.random.Generator) -> str:
                 return summaries.samples([values.place(rng)[call.target[0]] for _ in range(n)])
             return summaries.samples([values.name(rng) for _ in range(n)])
     return _listed(call, values, rng)
+
+
+def _verdicts(rng: np.random.Generator) -> str:
+    """Verdicts on a reply, with a kind of harm where the tool would tell it, or not learnt it."""
+    safe = float(rng.beta(4, 1) if rng.random() < 0.7 else rng.beta(1, 4))
+    refusal, harmful = float(rng.beta(0.5, 4)), float(rng.beta(0.5, 4))
+    kind = None
+    if (safe < 0.5 or harmful >= 0.5) and rng.random() < KIND_SHARE:
+        kinds = schema("safety").variable("category").values
+        kind = (str(rng.choice(kinds)), float(rng.uniform(1 / len(kinds), 1)))
+    return summaries.safety(safe, refusal, harmful, kind)
 
 
 def _listed(call: Call, values: Values, rng: np.random.Generator) -> str:
@@ -88,6 +105,23 @@ def _listed(call: Call, values: Values, rng: np.random.Generator) -> str:
     answers = tuple(Answer(v, p) for v, p in zip(shown, shares, strict=True))
     found = Distribution("", "exact", answers, 1.0, float(bits) * float(np.log(2)), 0.0, 0)
     return summaries.infer(found) if call.tool == "infer" else summaries.distribution(found, wanted)
+
+
+def _how_sure(call: Call, values: Values, rng: np.random.Generator) -> str:
+    """A probability, what the model says of it, and an entropy that fits both."""
+    count = len(schema(call.corpus).variable(call.target[0]).values)
+    p = max(float(rng.beta(2, 1.2)), 1 / count)
+    if rng.random() < KNOWN_SHARE:
+        p = 1 - float(10 ** rng.uniform(-4, -1))
+    left = 1 - p
+    spread = float(rng.uniform(0.3, 1)) * np.log(max(count - 1, 1))
+    entropy = -p * np.log(p) - left * np.log(left) + left * spread
+    first = _candidates(call, values, rng)[0]
+    found = Distribution("", "exact", (Answer(first, p),), p, float(entropy), 0.0, 0)
+    said = float(np.clip(p + rng.normal(0, 0.06), 0.01, 0.99))
+    error = float(10 ** rng.uniform(-2.5, -0.8))
+    asked = Estimate("asked", said, error, 0) if rng.random() < STATED_SHARE else None
+    return summaries.confidence(found, asked, float(np.log(count)))
 
 
 def _candidates(call: Call, values: Values, rng: np.random.Generator) -> list[str]:
@@ -141,7 +175,7 @@ def _pair(
 
 def _unlisted(call: Call) -> str | None:
     """What the tool says of a document that is none of those there are."""
-    if call.tool != "infer" or call.text is None:
+    if call.tool not in FACTS or call.text is None:
         return None
     corpus = schema(call.corpus)
     if corpus.variable(corpus.document).kind != "closed":

@@ -138,7 +138,7 @@ def after(follow: FollowUp, filled: Filled, call: Call) -> Call:
     tool = follow.tool or call.tool
     target = call.target if follow.target in (None, "same") else (str(follow.target),)
     given = {b.variable: b.value for b in call.given}
-    kept = tool == call.tool
+    kept = call.tool in (tool, "infer" if tool == "confidence" else tool)
     event_value, text = (call.event_value, call.text) if kept else (None, None)
     n = call.n if kept else DEFAULT_SAMPLES if tool == "sample" else None
     for variable, value in filled.bound.items():

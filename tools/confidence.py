@@ -1,0 +1,54 @@
+"""The tool `confidence`: how sure the core is of what `infer` answers, and says that it is."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from core_model import notation
+from core_model.core import Estimate
+from core_model.corpora import schema
+from core_model.notation import Binding, Probability
+from tools import distributions, inversion, summaries
+from tools.inversion import Infer
+from tools.registry import Context, ToolResult, tool
+
+
+@tool(Infer, lambda call: notation.format(inversion.query_of(call)[0]))
+def confidence(call: Infer, context: Context) -> ToolResult:
+    """How sure the most probable answer is that `infer` gives, and how sure the core says it is.
+
+    P(v | text, given) of the most probable value v: worked out exactly, as the core states it when
+    it is asked about itself, where it has learnt to, and as counted in the data. The entropy of
+    all values stands beside it: they are all there is to answer, so it is the semantic entropy.
+    """
+    query, text = inversion.query_of(call)
+    rng = np.random.default_rng(context.seed)
+    model = distributions.exact(context.core, query, text, None, rng)
+    first = model.answers[0]
+    found = [Estimate("exact", first.probability, 0.0, 0)]
+    asked: Estimate | None = None
+    if context.core.states_numbers:
+        corpus = schema(call.corpus)
+        known = query.given
+        if text is not None:
+            known = (Binding(corpus.document, text), *known)
+        event = (Binding(call.variable, first.value),)
+        asked = context.core.stated(Probability(call.corpus, event, known))
+        found.append(asked)
+    data = distributions.counted_if_possible(query, text)
+    if data is not None:
+        found.append(Estimate("data", data.probability_of(first.value), 0.0, data.n))
+    most = math.log(max(len(model.answers), 1))
+    return ToolResult(
+        tool="confidence",
+        query=notation.format(query),
+        estimates=tuple(found),
+        distribution=model,
+        data=data,
+        samples=(),
+        summary=summaries.confidence(model, asked, most),
+        seed=context.seed,
+        seconds=0.0,
+    )
