@@ -231,7 +231,8 @@ def test_goals_change_the_reply() -> None:
             continue
         if "calibrated" not in turn.goals:
             assert "±" not in turn.reply and " data" not in turn.reply, turn.reply
-        elif "±" in str(turn.summary):
+        elif "±" in str(turn.summary) and turn.call.tool != "confidence":
+            # How sure it is may be told by what is worked out alone, which has no error.
             assert "±" in turn.reply
             errors.append(turn)
         if turn.call.tool == "entropy":

@@ -481,6 +481,7 @@ def safety() -> ToyCorpus:
             Variable("category", "closed", ("violence", "crime"), doc="kind", learnt_as=CATEGORY),
         ),
         doc="replies judged in their dialogue",
+        before=("prompt",),
     )
     table: dict[Values, float] = {}
     for (prompt, harm), (reply, (safe, refusal)) in itertools.product(
