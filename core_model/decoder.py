@@ -26,7 +26,10 @@ FEW_ROWS = (4, 64)
 """Rows, from and to, that are multiplied the other way round in float32."""
 HEAD = "head"
 HEAD_SCALE = 16.0
-"""Of the head's low-rank part: what it learns is as large as what the layers do, in fewer steps."""
+"""Of the head's low-rank part: what it learns is as large as what the layers do, in fewer steps.
+
+No file says it: with another one, adapters that have such a part would no longer be what they are.
+"""
 
 
 @dataclass(frozen=True, slots=True)
