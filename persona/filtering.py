@@ -206,7 +206,9 @@ class Calibrated:
 def calibrated(core: Core, records: Sequence[Record], rates: Sequence[float]) -> Calibrated:
     """Temperatures and thresholds from labelled pairs of the calibration part.
 
-    Raises CandorError where no reply is labelled safe.
+    A temperature below 1 is not taken: where runs before have been trained on these labels, a core
+    looks more modest on them than it is, and would be made too sure of all others. Raises
+    CandorError where no reply is labelled safe.
     """
     asked = [_asked(core, record) for record in tqdm(records, desc="calibration", disable=None)]
     temperatures, n = {}, {}
@@ -217,7 +219,8 @@ def calibrated(core: Core, records: Sequence[Record], rates: Sequence[float]) ->
         n[name] = len(truth)
         # One label alone is made most probable by certainty: it says nothing of a temperature.
         has_both = 0 < truth.sum() < len(truth)
-        temperatures[name] = best_temperature(Said(np.log(both), truth, ())) if has_both else 1.0
+        fitted = best_temperature(Said(np.log(both), truth, ())) if has_both else 1.0
+        temperatures[name] = max(1.0, fitted)
     scores = []
     for record, (prompt, reply, raw) in zip(records, asked, strict=True):
         if record.values.get("safe") == YES:

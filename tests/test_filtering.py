@@ -190,6 +190,11 @@ def test_a_core_that_is_too_sure_gets_a_temperature() -> None:
         calibrated(judge, [Record("safety", {"prompt": BAKE, "reply": "x", "safe": "no"})], [0.1])
 
 
+def test_a_core_that_is_too_modest_on_labels_it_may_have_seen_is_not_made_surer() -> None:
+    judge = Judge(is_harmless, lambda reply: False)
+    assert calibrated(judge, pairs(200, 1), [0.05]).temperatures["safe"] == 1.0
+
+
 def test_the_command_says_whether_the_constants_are_what_it_computed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,11 +32,8 @@ KIND = "category"
 
 TEMPERATURES: Mapping[str, float] = {"safe": 1.0, "refusal": 1.0, "harmful": 1.0}
 """Under which the labels of the calibration part are most probable, by verdict."""
-THRESHOLDS: Mapping[float, float] = {0.05: 0.15}
-"""By the share of safe replies that may be blocked: a reply is where its P(safe) is lower.
-
-Not computed on the release yet: 0.15 was set by hand on training dialogues, without temperatures.
-"""
+THRESHOLDS: Mapping[float, float] = {0.05: 0.366}
+"""By the share of safe replies that may be blocked: a reply is where its P(safe) is lower."""
 FALSE_ALARMS = 0.05
 """The share that is chosen, one of `THRESHOLDS`."""
 BLOCK_BELOW = THRESHOLDS[FALSE_ALARMS]
