@@ -53,10 +53,11 @@ from persona.phrasings.surfaces import Filled, Values, after, applicable, author
 __all__ = ["Call", "Dialogue", "Turn", "Values", "compose", "corpus_values", "held_out_questions"]
 
 KIND_SHARES: dict[str, float] = {
-    "names": 0.225,
-    "speeches": 0.20,
+    "names": 0.215,
+    "speeches": 0.19,
     "places": 0.10,
-    "plans": 0.13,
+    "plans": 0.12,
+    "sure": 0.03,
     "small_talk": 0.07,
     "outside": 0.09,
     "everyday": 0.045,
@@ -303,6 +304,8 @@ class Composer:
 
     def dialogue(self, kinds: Sequence[str]) -> Dialogue:
         kind = self.choose({kind: KIND_SHARES[kind] for kind in kinds})
+        if kind == "sure":
+            return Dialogue(self.goals, self.sure())
         turns = [self.first(kind)]
         if turns[0].call is not None:
             if self.rng.random() < GREETING_SHARE:
@@ -325,6 +328,24 @@ class Composer:
             return self.ask(self.wording([t for t in templates() if _borderline(t)]))
         return self.talk(kind)
 
+    def sure(self) -> tuple[Turn, Turn]:
+        """An answer, and how sure that is."""
+        about = {kind: KIND_SHARES[kind] for kind in TOOL_SHARES if kind != "safety"}
+        while True:
+            turn = self.first(self.choose(about))
+            if turn.call is not None and (fitting := self.following(turn, sure=True)):
+                return turn, self.follow(self.wording(fitting), turn.call)
+
+    def following(self, turn: Turn, sure: bool) -> list[FollowUp]:
+        """What may be asked behind a turn that made one call: only how sure that is, or all else."""
+        if turn.call is None or turn.before or (sure and (turn.summary or "").startswith(ERROR)):
+            return []
+        return [
+            f
+            for f in follow_ups()
+            if f.split == self.split and (f.tool == SURE) == sure and applicable(f, turn.call)
+        ]
+
     def next(self, turns: Sequence[Turn]) -> Turn:
         """A turn that leans on those before."""
         last = next(turn for turn in reversed(turns) if turn.call is not None)
@@ -334,11 +355,9 @@ class Composer:
             return self.talk("small_talk", "thanks")
         if kind == "outside":
             return self.talk("outside_after", about=call.corpus)
-        fitting = [f for f in follow_ups() if applicable(f, call)]
-        fitting = [f for f in fitting if f.split == self.split and not last.before]
-        if turns[-1] is not last or (last.summary or "").startswith(ERROR):
-            # How sure that is, is asked right behind an answer.
-            fitting = [f for f in fitting if f.tool != SURE]
+        fitting = self.following(last, sure=False)
+        if turns[-1] is last:  # how sure that is, is asked right behind an answer
+            fitting += self.following(last, sure=True)
         if kind == "after" or not fitting:
             return self.talk("after")
         groups = sorted({f.group for f in fitting})

@@ -272,7 +272,7 @@ def test_given_is_in_order_of_mention() -> None:
 def test_kinds_come_in_their_shares() -> None:
     firsts = [d.turns[0].call for d in dialogues("train")]
     tools = sum(call is not None for call in firsts) / len(firsts)
-    expected = sum(KIND_SHARES[kind] for kind in (*TOOL_SHARES, "plans"))
+    expected = sum(KIND_SHARES[kind] for kind in (*TOOL_SHARES, "plans", "sure"))
     assert abs(tools - expected) < 0.08
     assert sum(KIND_SHARES.values()) == pytest.approx(1.0)
 
@@ -603,7 +603,7 @@ def test_rows_ask_for_conducts_and_voices_both_ways() -> None:
 
 
 def test_rows_of_dialogues_call_again_until_they_reply() -> None:
-    found = segments(DialogueTask(tiny.wire()).rows(np.random.default_rng(2), 80))
+    found = segments(DialogueTask(tiny.wire()).rows(np.random.default_rng(2), 160))
     assert any(" > " in s.text for s in found)
     calls, replies = (sum(s.text == v for s in found) for v in ("call", "reply"))
     assert calls > replies > 0
@@ -647,6 +647,24 @@ def test_how_sure_an_answer_is_is_asked_of_what_was_answered() -> None:
         aside = composer.talk("small_talk", "thanks")
         later = [composer.next([first, aside]) for _ in range(100)]
         assert not [t for t in later if t.call is not None and t.call.tool == "confidence"]
+
+
+def test_some_dialogues_ask_how_sure_an_answer_is() -> None:
+    values, rng = corpus_values("train"), np.random.default_rng(6)
+    for _ in range(30):
+        answered, asked = compose(rng, "train", values, ("sure",)).turns
+        assert answered.call is not None and answered.call.tool == "infer"
+        assert answered.summary is not None and not answered.summary.startswith("error")
+        assert asked.call == replace(answered.call, tool="confidence")
+
+
+def test_the_data_may_have_nothing_of_what_is_rare() -> None:
+    values, rng = corpus_values("train"), np.random.default_rng(7)
+    call = Call("probability", "names", ("name",), "Emma", (Binding("year", "1985"),))
+    told = [made_up(call, values, rng) for _ in range(200)]
+    nothing = [t for t in told if t.endswith("; data 0%")]
+    assert 10 < len(nothing) < 100
+    assert all(float(re.findall(r"model ([\d.e-]+)%", t)[0]) <= 1 for t in nothing)
 
 
 @pytest.mark.parametrize("goals", [(), ("brief",), ("calibrated",), ("calibrated", "brief")])

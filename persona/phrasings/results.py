@@ -25,6 +25,8 @@ ERROR_SHARE = 0.06
 INFER_LISTED = 3
 KNOWN_SHARE = 0.5
 """Facts of a country of which the model is made to be all but certain."""
+RARE, UNCOUNTED_SHARE = 0.01, 0.3
+"""Of what is rarer than that, how much the data do not have at all."""
 KIND_SHARE = 0.7
 """Of the verdicts on a reply that seems to do harm, those that tell what kind it is."""
 STATED_SHARE = 0.8
@@ -166,6 +168,8 @@ def _pair(
     factor = float(np.exp(rng.normal(0, 0.25)))
     if unit:
         counted = value * factor
+    elif 0 < value < RARE and rng.random() < UNCOUNTED_SHARE:
+        counted = 0.0
     elif value > 0.5:  # shares near one: perturb what is missing from one
         counted = 1 - (1 - value) * factor
     else:
