@@ -29,7 +29,7 @@ CHAIN_SAMPLES = 64
 """Draws along a chain, where what lies between its steps can't be listed."""
 SEARCHED = 8
 """States of a chain whose most probable answers are looked for."""
-LEFT_OUT = 1e-5
+LEFT_OUT = 1e-4
 """Mass of the lightest states of a chain, in all, that its next step is not asked about."""
 
 
