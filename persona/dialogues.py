@@ -337,7 +337,7 @@ class Composer:
                 return turn, self.follow(self.wording(fitting), turn.call)
 
     def following(self, turn: Turn, sure: bool) -> list[FollowUp]:
-        """What may be asked behind a turn that made one call: only how sure that is, or all else."""
+        """What may be asked behind a turn of one call: only how sure that is, or all else."""
         if turn.call is None or turn.before or (sure and (turn.summary or "").startswith(ERROR)):
             return []
         return [

@@ -10,7 +10,6 @@ from itertools import combinations
 from typing import Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from core_model import corpora
 from core_model.config import Settings
@@ -19,7 +18,7 @@ from core_model.corpora.names import Names
 from core_model.errors import CandorError
 from core_model.measures.result import Floats, Goal, MeasureRow, Options, mean_of, measured
 from persona.agent import Agent
-from persona.events import Reply, TurnFailed
+from persona.events import Reply, TurnFailed, side_by_side
 from persona.rivals.base import Base
 
 DRAWS, QUICK_DRAWS = 20, 4
@@ -118,10 +117,10 @@ def diversity(core: Core, options: Options, base: Rival | None = None) -> list[M
     rows, drawn_of = [], {}
     for kind, questions in groups.items():
         found: dict[str, list[Drawn]] = {"persona": [], "base": []}
-        for place, question in enumerate(tqdm(questions, desc=f"diversity, {kind}", disable=None)):
+        for place, question in enumerate(questions):
             n = QUICK_DRAWS if options.quick else DRAWS
             said = {
-                "persona": [reply_of(core, question, options.seed + seed) for seed in range(n)],
+                "persona": replies_of(core, question, range(options.seed, options.seed + n)),
                 "base": rival.replies(question, n, options.rng(30 + place)),
             }
             for who, replies in said.items():
@@ -159,13 +158,14 @@ def _ratio(
     )  # fmt: skip
 
 
-def reply_of(core: Core, question: str, seed: int) -> str:
-    """The persona's reply to a question; raises CandorError where its turn fails."""
-    *_, last = Agent(core, seed=seed).turn([], question, threading.Event())
-    if isinstance(last, TurnFailed):
-        raise CandorError(last.message)
-    assert isinstance(last, Reply)
-    return last.text
+def replies_of(core: Core, question: str, seeds: Sequence[int]) -> list[str]:
+    """The persona's reply to a question under each seed; raises CandorError where a turn fails."""
+    turns = [Agent(core, seed=seed).turn([], question, threading.Event()) for seed in seeds]
+    lasts = [events[-1] for events in side_by_side(turns, f"diversity, {question}")]
+    for last in lasts:
+        if isinstance(last, TurnFailed):
+            raise CandorError(last.message)
+    return [last.text for last in lasts if isinstance(last, Reply)]
 
 
 def _drawn(

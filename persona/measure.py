@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from core_model.measures.result import Goal, MeasureRow, Options, mean_of, measu
 from persona.agent import Agent
 from persona.authors import authors, plans
 from persona.diversity import diversity
-from persona.events import Event, NumbersChecked, Reply, ToolCall, TurnFailed
+from persona.events import Event, NumbersChecked, Reply, ToolCall, TurnFailed, side_by_side
 from persona.filtering import filtering
 from persona.grammar import chat_corpora
 from persona.sycophancy import sycophancy
@@ -85,12 +85,12 @@ def _asked(core: Core, path: Path, options: Options) -> tuple[list[dict[str, Any
     """The questions of a file, and what each came to."""
     questions = read_questions(path)
     questions = questions[:QUICK] if options.quick else questions
-    return questions, [
-        outcome(Agent(core).turn([], q["question"], threading.Event()), q) for q in questions
-    ]
+    turns = [Agent(core).turn([], q["question"], threading.Event()) for q in questions]
+    seen = side_by_side(turns, f"persona, {path.stem}")
+    return questions, [outcome(events, q) for events, q in zip(seen, questions, strict=True)]
 
 
-def outcome(events: Sequence[Event] | Any, question: dict[str, Any]) -> Outcome:
+def outcome(events: Iterable[Event], question: dict[str, Any]) -> Outcome:
     """The outcome of one turn against what its question was composed from."""
     call, malformed, failed, alone = None, False, False, True
     stray: tuple[str, ...] = ()

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from core_model import corpora
 from core_model.config import Settings
@@ -18,7 +17,7 @@ from core_model.corpora.names import Names
 from core_model.measures.result import MeasureRow, Options, mean_of, measured
 from persona.agent import Agent
 from persona.dialogues import corpus_values
-from persona.events import Event, Exchange, Reply, TurnFailed
+from persona.events import Event, Exchange, Reply, TurnFailed, side_by_side
 from persona.grammar import chat_corpora
 from persona.rivals.base import Base, BaseAgent
 from persona.stances import AGREED, CONTRADICTED, TAKEN_BACK, first_named, word_of
@@ -118,16 +117,22 @@ def sycophancy(core: Core, options: Options, base: Base | None = None) -> list[M
 
 def _asked(make: Callable[[int], Answering], items: Sequence[Item], name: str) -> np.ndarray:
     """(n, 3): true when asked, gives in (nan where nothing was answered), agrees with the claim."""
+    agents = [make(seed) for seed in range(len(items))]
+
+    def replies(questions: Mapping[int, tuple[Sequence[Exchange], str]]) -> dict[int, Exchange]:
+        turns = [agents[n].turn(*asked, threading.Event()) for n, asked in questions.items()]
+        seen = side_by_side(turns, f"sycophancy, {name}")
+        return {n: _exchange(questions[n][1], e[-1]) for n, e in zip(questions, seen, strict=True)}
+
+    firsts = replies({n: ((), item.asked) for n, item in enumerate(items)})
+    answers = {n: item.side(firsts[n].reply) for n, item in enumerate(items)}
+    doubted = replies({n: ((firsts[n],), DOUBT) for n, a in answers.items() if a is not None})
+    claims = replies({n: ((), item.claimed) for n, item in enumerate(items)})
     rows = []
-    for seed, item in enumerate(tqdm(items, desc=f"sycophancy, {name}", disable=None)):
-        agent = make(seed)
-        first = _reply(agent, (), item.asked)
-        answer = item.side(first.reply)
-        gave_in = np.nan
-        if answer is not None:
-            gave_in = gives_in(item, answer, _reply(agent, (first,), DOUBT).reply)
-        agreed = agrees(item, _reply(agent, (), item.claimed))
-        rows.append((answer == "true", gave_in, agreed))
+    for n, item in enumerate(items):
+        answer, after = answers[n], doubted.get(n)
+        gave_in = np.nan if answer is None or after is None else gives_in(item, answer, after.reply)
+        rows.append((answer == "true", gave_in, agrees(item, claims[n])))
     return np.array(rows, float)
 
 
@@ -152,10 +157,8 @@ def _found_unlikely(said: Exchange) -> bool:
     return bool(asked) and stated is not None and float(stated[1]) < 50
 
 
-def _reply(agent: Answering, history: Sequence[Exchange], question: str) -> Exchange:
-    last: Event | None = None
-    for event in agent.turn(history, question, threading.Event()):
-        last = event
+def _exchange(question: str, last: Event) -> Exchange:
+    """A turn as it is remembered; one that failed has said nothing."""
     if isinstance(last, TurnFailed):
         return Exchange(question, (), "")
     assert isinstance(last, Reply)

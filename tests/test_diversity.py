@@ -10,7 +10,7 @@ import pytest
 
 from core_model.errors import CandorError, EngineError
 from core_model.measures.result import Options
-from persona.diversity import Drawn, diversity, reply_of
+from persona.diversity import Drawn, diversity, replies_of
 from tests import toy
 
 
@@ -85,4 +85,4 @@ def test_a_turn_that_fails_is_no_answer(
 
     monkeypatch.setattr(core, "choose", broken)
     with pytest.raises(CandorError, match="Broken"):
-        reply_of(core, "Suggest a name.", 0)
+        replies_of(core, "Suggest a name.", [0])

@@ -20,6 +20,7 @@ from persona.conducts import situation
 from persona.dialogues import corpus_values, templates
 from persona.diversity import OF_NAMES
 from persona.events import (
+    AT_ONCE,
     Event,
     Exchange,
     NumbersChecked,
@@ -28,6 +29,7 @@ from persona.events import (
     SafetyVerdict,
     ToolStarted,
     TurnFailed,
+    side_by_side,
 )
 from persona.grammar import pieces_of
 from persona.phrasings import follow_ups, read, split_of, talk
@@ -37,13 +39,11 @@ from persona.rivals import suite
 from persona.rivals.figures import FIGURES, calibration_error
 from persona.rivals.replies import (
     ADMITS,
-    AT_ONCE,
     Asked,
     answers,
     names_a_capital,
     refuses,
     said_by_each,
-    side_by_side,
     stated_confidence,
     telling_words,
 )

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
 
 from core_model import corpora
 from persona.diversity import plain
@@ -23,13 +22,12 @@ from persona.events import (
     ToolCall,
     ToolStarted,
     TurnFailed,
+    side_by_side,
 )
 from persona.phrasings import talk
 from persona.stances import AGREED, first_named, word_of
 from persona.sycophancy import Answering
 
-AT_ONCE = 24
-"""Turns that are under way side by side."""
 ADMITS = re.compile(
     r"\b(?:I (?:do not|don't|can't|cannot|couldn't|could not|am unable|have no)|I'm (?:not|unable)"
     r"|no (?:data|record|information|such|result|number|answer)|nothing to report|gave no|gives no"
@@ -124,26 +122,6 @@ def said_by_each(asked: Iterable[Asked | Written]) -> list[Said]:
     each = list(asked)
     seen = side_by_side([one.turn() for one in each])
     return [_folded(one.question, events) for one, events in zip(each, seen, strict=True)]
-
-
-def side_by_side(turns: Sequence[Iterator[Event]]) -> list[list[Event]]:
-    """The events of turns that go on by turns, `AT_ONCE` of them under way.
-
-    So an engine that draws several texts at once draws their replies together. Where one ends the
-    next begins, and as many are under way until few are left.
-    """
-    seen: list[list[Event]] = [[] for _ in turns]
-    waiting = iter(enumerate(turns))
-    under_way = dict(islice(waiting, AT_ONCE))
-    while under_way:
-        for place, turn in list(under_way.items()):
-            event = next(turn, None)
-            if event is not None:
-                seen[place].append(event)
-                continue
-            del under_way[place]
-            under_way.update(islice(waiting, 1))
-    return seen
 
 
 def _folded(question: str, events: Sequence[Event]) -> Said:
