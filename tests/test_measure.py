@@ -653,6 +653,8 @@ def test_table_states_goals_intervals_failures_and_definitions() -> None:
     )
     assert "| names entropy ratio | 1.09 | none | ratio | 28 | 1 ± 0.08, not met |" in text
     assert "Not measured: safety. No pairs." in text
+    assert "Not measured on this adapter yet: attribution, inversion, " in text
+    assert "yet" not in report.table(replace(filled(), quick=True))
     for fact in ("sha256 `ab12`", "2030-01-02", "seed: 3", "extent: full"):
         assert fact in text
     assert "½ Σ p log2(p/m)" in text  # the definition is the docstring

@@ -162,6 +162,9 @@ def table(report: Report | None) -> str:
         lines += [_line(row) for name in ordered for row in report.results[name].rows]
         failures = [(n, report.results[n].failure) for n in ordered]
         lines += ["", *(f"Not measured: {n}. {failure}" for n, failure in failures if failure)]
+        missing = [n for n in MEASURES if n not in report.results]
+        if missing and not report.quick:
+            lines += ["", f"Not measured on this adapter yet: {', '.join(missing)}."]
     lines += ["", "## Definitions"]
     for name, measure in MEASURES.items():
         lines += ["", f"### {name}", "", inspect.getdoc(measure) or ""]
