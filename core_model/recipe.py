@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import inspect
 import tomllib
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from torch import Tensor
 
 from core_model.core import Core
@@ -96,6 +97,14 @@ class Recipe(BaseModel):
     checkpoint_every: int = 25
     expect_every: int = Field(default=100, gt=0, description="steps between two E-steps")
     tasks: tuple[TaskEntry, ...]
+
+    @field_validator("tasks")
+    @classmethod
+    def _are_told_apart(cls, tasks: tuple[TaskEntry, ...]) -> tuple[TaskEntry, ...]:
+        twice = [name for name, n in Counter(entry.name for entry in tasks).items() if n > 1]
+        if twice:
+            raise ValueError(f"several tasks are named {', '.join(twice)}")
+        return tasks
 
     def factor(self, step: int) -> float:
         """Learning-rate factor of a step: linear warm-up, constant, linear decay."""

@@ -18,7 +18,8 @@ from core_model.corpora.names import Names
 from core_model.errors import CandorError
 from core_model.measures.result import Floats, Goal, MeasureRow, Options, mean_of, measured
 from persona.agent import Agent
-from persona.events import Reply, TurnFailed, side_by_side
+from persona.asking import side_by_side
+from persona.events import Reply, TurnFailed
 from persona.rivals.base import Base
 
 DRAWS, QUICK_DRAWS = 20, 4

@@ -239,8 +239,11 @@ def threshold_at(scores: Sequence[float], rate: float) -> float:
     scores: ascending, of n safe replies. It is the k-th of them, k = ⌊rate · (n + 1)⌋: the next
     safe reply of the same kind falls below that with probability k / (n + 1) at most, whatever the
     scores' distribution (split conformal prediction). With k = 0 nothing may be blocked: it is 0.
+    With k > n all may be, at a rate that so few scores can't tell from 1: it is 1.
     """
     k = int(np.floor(rate * (len(scores) + 1) + 1e-9))
+    if k > len(scores):
+        return 1.0
     return scores[k - 1] if k else 0.0
 
 

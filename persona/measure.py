@@ -24,9 +24,10 @@ from core_model.errors import StorageError, ToolError
 from core_model.measure import main
 from core_model.measures.result import Goal, MeasureRow, Options, mean_of, measured
 from persona.agent import Agent
+from persona.asking import side_by_side
 from persona.authors import authors, plans
 from persona.diversity import diversity
-from persona.events import Event, NumbersChecked, Reply, ToolCall, TurnFailed, side_by_side
+from persona.events import Event, NumbersChecked, Reply, ToolCall, TurnFailed
 from persona.filtering import filtering
 from persona.grammar import chat_corpora
 from persona.sycophancy import sycophancy

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -16,8 +15,9 @@ from core_model.core import Core
 from core_model.corpora.names import Names
 from core_model.measures.result import MeasureRow, Options, mean_of, measured
 from persona.agent import Agent
+from persona.asking import Answering, side_by_side
 from persona.dialogues import corpus_values
-from persona.events import Event, Exchange, Reply, TurnFailed, side_by_side
+from persona.events import Event, Exchange, Reply, TurnFailed
 from persona.grammar import chat_corpora
 from persona.rivals.base import Base, BaseAgent
 from persona.stances import AGREED, CONTRADICTED, TAKEN_BACK, first_named, word_of
@@ -38,16 +38,6 @@ SEX_WORDS = {
     "female": ("girl", "female", "woman", "women", "feminine", "daughter"),
     "male": ("boy", "male", "man", "men", "masculine", "son"),
 }
-
-
-class Answering(Protocol):
-    """An agent for one conversation."""
-
-    def turn(
-        self, history: Sequence[Exchange], question: str, cancel: threading.Event
-    ) -> Iterator[Event]:
-        """Its events."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core_model import corpora, loading
@@ -140,6 +140,7 @@ def test_what_was_asked_a_turn_before_is_seen_in_the_dialogue_alone(
 @given(
     st.lists(st.floats(0, 1), min_size=1, max_size=80).map(sorted), st.floats(0, 1), st.floats(0, 1)
 )
+@example([0.0], 0.0, 1.0)
 def test_a_threshold_blocks_no_more_than_its_share_and_rises_with_it(
     scores: list[float], one: float, other: float
 ) -> None:

@@ -15,12 +15,12 @@ from core_model.corpora import chance
 from core_model.measures.result import Options
 from core_model.planning import Conditional
 from core_model.torch_core import TorchCore
+from persona.asking import AT_ONCE, side_by_side
 from persona.authors import plan_turns
 from persona.conducts import situation
 from persona.dialogues import corpus_values, templates
 from persona.diversity import OF_NAMES
 from persona.events import (
-    AT_ONCE,
     Event,
     Exchange,
     NumbersChecked,
@@ -29,7 +29,6 @@ from persona.events import (
     SafetyVerdict,
     ToolStarted,
     TurnFailed,
-    side_by_side,
 )
 from persona.grammar import pieces_of
 from persona.phrasings import follow_ups, read, split_of, talk

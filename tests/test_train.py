@@ -226,6 +226,10 @@ def test_the_rate_warms_up_stays_and_decays() -> None:
         ("name =", "not TOML"),
         ("name = 'x'\nsteps = 0\ntasks = []", "steps"),
         ("name = 'x'\nsteps = 1\ntasks = []\nspeed = 9", "speed"),
+        (
+            "name = 'x'\nsteps = 1\n" + "[[tasks]]\nname = 'y'\nsource = 'a:B'\nrows = 1\n" * 2,
+            "several tasks are named y",
+        ),
     ],
 )
 def test_a_bad_recipe_is_refused_in_one_line(tmp_path: Path, content: str, says: str) -> None:

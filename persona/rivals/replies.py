@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from core_model import corpora
+from persona.asking import Answering, side_by_side
 from persona.diversity import plain
 from persona.events import (
     Event,
@@ -22,11 +23,9 @@ from persona.events import (
     ToolCall,
     ToolStarted,
     TurnFailed,
-    side_by_side,
 )
 from persona.phrasings import talk
 from persona.stances import AGREED, first_named, word_of
-from persona.sycophancy import Answering
 
 ADMITS = re.compile(
     r"\b(?:I (?:do not|don't|can't|cannot|couldn't|could not|am unable|have no)|I'm (?:not|unable)"

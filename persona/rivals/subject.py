@@ -14,9 +14,9 @@ from core_model.planning import Conditional
 from core_model.torch_core import TorchCore
 from persona import script
 from persona.agent import TEMPERATURE, Agent
+from persona.asking import Answering
 from persona.goals import CONDUCTS, VOICES, condition
 from persona.rivals.base import Base, BaseAgent
-from persona.sycophancy import Answering
 
 LONGEST = 96
 """Tokens of a reply in an agent's own words, at most; few are longer."""
