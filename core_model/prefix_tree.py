@@ -85,6 +85,17 @@ class PrefixTree:
         leaf: NDArray[np.bool_] = np.diff(self.first_child) == 0
         return leaf
 
+    def root_of(self, nodes: Ints) -> Ints:
+        """Which child of the root each of the nodes is, or lies under."""
+        # A node's first answer tells.
+        return np.searchsorted(self.low[: self.n_roots], self.low[nodes], side="right") - 1
+
+    def even(self) -> Floats:
+        """(n_nodes,) log of a node's share of its parent's answers; the root's children have 0."""
+        n_answers = self.high - self.low
+        above = np.where(self.parent < 0, n_answers, n_answers[self.parent])
+        return np.asarray(np.log(n_answers / above), np.float64)
+
     def masses(self, weights: Floats) -> Floats:
         """(n_nodes,) sum of the answers' weights below each node; weights: (n_answers,)."""
         cumulative = np.concatenate([[0.0], np.cumsum(weights[self.order])])

@@ -97,7 +97,7 @@ class RemoteCore(WireCore):
         return cls(client, models[0], wire, learnt)
 
     def score(
-        self, prompt: Sequence[int], tree: PrefixTree, pieces: bool = False
+        self, prompt: Sequence[int], tree: PrefixTree, pieces: bool = False, negligible: float = 0.0
     ) -> NDArray[np.float64]:
         rows = [[*prompt, *answer] for answer in tree.sequences()]
         scores = np.zeros(len(rows))

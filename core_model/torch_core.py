@@ -26,6 +26,8 @@ from core_model.wire import Wire
 from core_model.wire_core import WireCore
 
 BLOCK_TOKENS = 512
+FEW_NODES = 64
+"""Inner nodes of a tree that are sooner read with what stands before them than looked at first."""
 
 
 class TorchCore(WireCore):
@@ -102,21 +104,28 @@ class TorchCore(WireCore):
 
     @torch.inference_mode()
     def score(
-        self, prompt: Sequence[int], tree: PrefixTree, pieces: bool = False
+        self, prompt: Sequence[int], tree: PrefixTree, pieces: bool = False, negligible: float = 0.0
     ) -> NDArray[np.float64]:
-        blocks = list(_blocks(tree))
+        inner = np.flatnonzero(~tree.is_leaf())
         # Behind a few pieces a kept prompt is gone on from: all that is new is read in one go.
-        is_short = pieces and len(blocks) == 1
+        is_short = pieces and len(inner) <= FEW_NODES
         read, before = self._reader.begun(prompt) if is_short else (self._reader.prompt(prompt), ())
+        # log p of each node behind its parent, then summed along the paths. What lies below a root
+        # that is not followed shares its mass evenly.
         roots = np.arange(tree.n_roots)
-        # log p of each node behind its parent, then summed along the paths.
-        log_p = np.zeros(tree.n_nodes)
-        last = read.hidden[None]
-        for block in blocks:
-            last, hidden = self._behind(read, before, tree, block)
-            places, below = tree.children_of(block)
-            log_p[below] = self._reader.log_p_of(hidden, places, tree.token[below], pieces)
-        log_p[roots] = self._reader.log_p_of(last, np.zeros_like(roots), tree.token[roots], pieces)
+        log_p = tree.even()
+        if before:
+            last, hidden = self._behind(read, before, tree, inner)
+            self._score_below(tree, inner, hidden, pieces, log_p)
+        else:
+            last = read.hidden[None]
+        at_end = np.zeros_like(roots)
+        log_p[roots] = self._reader.log_p_of(last, at_end, tree.token[roots], pieces)
+        if not before:
+            is_followed = ~_least(log_p[roots], negligible)
+            for block in _blocks(tree, inner[is_followed[tree.root_of(inner)]]):
+                _, hidden = self._behind(read, before, tree, block)
+                self._score_below(tree, block, hidden, pieces, log_p)
         for node in range(tree.n_roots, tree.n_nodes):
             log_p[node] += log_p[tree.parent[node]]
         leaves = np.flatnonzero(tree.is_leaf())
@@ -125,6 +134,14 @@ class TorchCore(WireCore):
         # Answers that are spelled by the same tokens share a leaf.
         result[tree.order] = np.repeat(log_p[leaves], tree.high[leaves] - tree.low[leaves])
         return result
+
+    def _score_below(
+        self, tree: PrefixTree, nodes: NDArray[np.int64], hidden: Tensor, pieces: bool,
+        log_p: NDArray[np.float64],
+    ) -> None:  # fmt: skip
+        """Set log p of the children of nodes whose hidden states (n, D) are given."""
+        places, below = tree.children_of(nodes)
+        log_p[below] = self._reader.log_p_of(hidden, places, tree.token[below], pieces)
 
     def _behind(
         self, read: Prompt, before: Sequence[int], tree: PrefixTree, block: NDArray[np.int64]
@@ -142,13 +159,20 @@ class TorchCore(WireCore):
         return (hidden[n - 1 : n] if n else read.hidden[None]), hidden[n:]
 
 
-def _blocks(tree: PrefixTree) -> Iterator[NDArray[np.int64]]:
+def _least(log_p: NDArray[np.float64], share: float) -> NDArray[np.bool_]:
+    """(n,) the least probable of n, as many as hold together less than this share of all."""
+    p = np.exp(log_p - log_p.max())
+    order = np.argsort(p, kind="stable")
+    are_least = np.zeros(len(p), bool)
+    are_least[order] = np.cumsum(p[order]) < share * p.sum()
+    return are_least
+
+
+def _blocks(tree: PrefixTree, inner: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     """Inner nodes in blocks of about BLOCK_TOKENS, whole subtrees of the root together."""
-    inner = np.flatnonzero(~tree.is_leaf())
     if not len(inner):
         return
-    # A node's first answer tells which child of the root it lies under.
-    root = np.searchsorted(tree.low[: tree.n_roots], tree.low[inner], side="right") - 1
+    root = tree.root_of(inner)
     order = np.argsort(root, kind="stable")
     inner, root = inner[order], root[order]
     bounds = np.append(np.flatnonzero(np.diff(root)) + 1, len(inner))

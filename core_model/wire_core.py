@@ -34,6 +34,9 @@ from core_model.stated import STATED
 from core_model.wire import Wire
 
 PROMPT_LIMIT = 2048
+NEGLIGIBLE = 1e-6
+"""Share of all that the first tokens of answers hold which is not looked behind when what is asked
+for is a whole distribution, a draw or a choice; a log-probability that is asked for is exact."""
 
 
 class WireCore(Core):
@@ -62,11 +65,13 @@ class WireCore(Core):
 
     @abstractmethod
     def score(
-        self, prompt: Sequence[int], tree: PrefixTree, pieces: bool = False
+        self, prompt: Sequence[int], tree: PrefixTree, pieces: bool = False, negligible: float = 0.0
     ) -> NDArray[np.float64]:
         """(n_answers,) log p(answer | prompt) in nats, over the tokens that may stand in a text.
 
         `pieces`: the answers are pieces of one, where the mark that closes a piece may follow too.
+        `negligible`: of the tree's first tokens, the least probable, which hold together less than
+        this share of the mass of all, may be left there: their answers share their mass evenly.
         """
 
     @abstractmethod
@@ -111,7 +116,7 @@ class WireCore(Core):
         is_corpus = conditional.corpus in corpora.known()
         variable = schema(conditional.corpus).asked(conditional.variable) if is_corpus else None
         if variable is not None and variable.kind == "closed":
-            p = np.exp(self._closed(conditional))
+            p = np.exp(self._closed(conditional, NEGLIGIBLE))
             return [variable.values[i] for i in rng.choice(len(p), size=n, p=p / p.sum())]
         rows = self.draw(self._prompt(conditional), n, rng)
         return [self._wire.tokenizer.decode_value(row) for row in rows]
@@ -123,7 +128,7 @@ class WireCore(Core):
         refuse_open(variable)
         if variable.kind == "enumerable":
             return self._search(conditional, top, printed)
-        log_p = self._closed(conditional)
+        log_p = self._closed(conditional, NEGLIGIBLE)
         p = np.exp(log_p)
         order = np.argsort(-p, kind="stable")
         answers = tuple(Answer(variable.values[i], float(p[i])) for i in order)
@@ -142,7 +147,7 @@ class WireCore(Core):
         tree = PrefixTree.build(
             [self._wire.piece(o) if o is not None else [self._wire.end] for o in options]
         )
-        return _normalised(self.score(prompt, tree, pieces=True))
+        return _normalised(self.score(prompt, tree, pieces=True, negligible=NEGLIGIBLE))
 
     def write(
         self, conditional: Conditional, rng: np.random.Generator, numbers: Sequence[str] | None,
@@ -222,10 +227,11 @@ class WireCore(Core):
             )
         return tokens
 
-    def _closed(self, conditional: Conditional) -> NDArray[np.float64]:
+    def _closed(self, conditional: Conditional, negligible: float = 0.0) -> NDArray[np.float64]:
         """Log-probabilities of a closed variable's values, normalised over them."""
         values = schema(conditional.corpus).asked(conditional.variable).values
-        return _normalised(self.score(self._prompt(conditional), self._tree_of(values)))
+        tree = self._tree_of(values)
+        return _normalised(self.score(self._prompt(conditional), tree, negligible=negligible))
 
     @lru_cache(maxsize=64)  # noqa: B019 - one core lives as long as the process
     def _tree_of(self, values: tuple[str, ...]) -> PrefixTree:

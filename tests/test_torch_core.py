@@ -18,6 +18,7 @@ from core_model.errors import CandorError, UnknownName
 from core_model.notation import Binding, Draw
 from core_model.numerals import numbers_in
 from core_model.planning import Conditional
+from core_model.prefix_tree import PrefixTree
 from core_model.torch_core import TorchCore
 from core_model.wire_core import PROMPT_LIMIT
 from tests import tiny, toy
@@ -117,6 +118,50 @@ def test_a_closed_distribution_is_the_softmax_of_its_values(core: TorchCore) -> 
     scores = np.array([plain(prompt, tiny.wire().answer(v)) for v in ("0", "10", "20")])
     p = np.exp(scores) / np.exp(scores).sum()
     assert np.exp(core.log_prob_of(WIND, ["0", "10", "20"])) == pytest.approx(p, abs=SAME)
+
+
+# --- what is left out ---------------------------------------------------------------------------
+
+
+def many() -> tuple[list[int], PrefixTree]:
+    """A prompt, and answers behind it with a dozen first tokens."""
+    answers = [tiny.wire().answer(f"{a}{b} day") for a in "abcdefghijkl" for b in "mnopqrstuv"]
+    # Each begins with the token of a space.
+    return [*tiny.wire().prompt(WORD), answers[0][0]], PrefixTree.build([a[1:] for a in answers])
+
+
+@pytest.mark.parametrize("share", [1e-6, 0.01, 0.3, 0.9])
+def test_what_is_negligible_shares_its_mass_evenly(core: TorchCore, share: float) -> None:
+    """All that is followed is exact, and what is not holds less than the share."""
+    prompt, tree = many()
+    whole, cut = core.score(prompt, tree), core.score(prompt, tree, negligible=share)
+    roots = np.array([answer[0] for answer in tree.sequences()])
+    assert len(set(roots.tolist())) == 12
+    p = softmax(prompt)[-1].exp()
+    held = 0.0
+    for root in sorted(set(roots.tolist()), key=lambda token: float(p[token])):
+        here = roots == root
+        held += float(p[root])
+        if held < share * float(p[np.unique(roots)].sum()):
+            assert cut[here] == pytest.approx(math.log(p[root] / here.sum()), abs=SAME)
+        else:
+            assert cut[here] == pytest.approx(whole[here], abs=SAME)
+
+
+def test_what_is_negligible_is_not_read(core: TorchCore, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    branches = core._reader.branches
+
+    def counted(*asked: Any) -> torch.Tensor:
+        read.append(len(asked[1]))
+        return branches(*asked)
+
+    monkeypatch.setattr(core._reader, "branches", counted)
+    prompt, tree = many()
+    core.score(prompt, tree)
+    whole, read[:] = sum(read), []
+    core.score(prompt, tree, negligible=0.5)
+    assert 0 < sum(read) < whole
 
 
 @pytest.mark.parametrize("at_once", [3, reader.READ_AT_ONCE])
