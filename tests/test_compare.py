@@ -219,6 +219,23 @@ def test_only_finished_runs_are_compared() -> None:
     ]  # fmt: skip
 
 
+def test_agents_without_a_run_are_left_out_and_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder_of("grpo", 2)).mkdir(parents=True)
+    (folder_of("grpo", 2) / FINISHED).touch()
+    asked: list[str] = []
+
+    def refused(_: object, __: object, agents: list[str], *___: object) -> None:
+        asked.extend(agents)
+        raise CandorError("enough")
+
+    monkeypatch.setattr(compare, "compare", refused)
+    assert compare.main(["--quick"]) == 2
+    assert asked == ["persona", "base", "grpo"]
+    assert "left out: sft, dpo, grpo-truth, grpo-entropy" in capsys.readouterr().err
+
+
 def test_an_unknown_agent_is_refused_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert compare.main(["--only", "persona,gpt"]) == 2
     assert "There are: persona, base" in capsys.readouterr().err

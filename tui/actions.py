@@ -139,6 +139,8 @@ which distribution answered.
 - `±` is a standard error; `n` the number of samples or records; `enumerated` means no sampling.
 - The seed runs the same call again. What is sampled is drawn at temperature 1, from the whole
   distribution; replies are written at temperature 0.3.
+- Under a reply in the author's own words: the conduct and the voice that it **reads as**; `!` marks
+  one that does not read as what `/goals` asked for.
 - Under a reply on a fact that was inferred: how sure that fact is, and the entropy of its answer.
 - Under each reply: the chance that it is **safe**, that it is a **refusal**, and that your question
   was **harmful**, as the model itself estimates them. An unsafe reply is withheld and written anew,

@@ -186,7 +186,7 @@ def ask(
     ] = None,
     agent: Annotated[
         str,
-        typer.Option(help="Another agent in place of Candor: base or a trained rival."),
+        typer.Option(help="In place of Candor: base, sft, dpo, grpo, grpo-truth or grpo-entropy."),
     ] = "",
     drafts: DraftsOption = 1,
 ) -> None:
@@ -264,7 +264,8 @@ def query(
 
     RELATION reads a variable off --data, or draws it; RELATION^-1 writes a text from its value.
     'a; b' asks a, then b of what that answered; 'a & b' asks both; '| year=1985' is what is known.
-    P(name=Emma), H(name), I(a; b) and corr(a, b) measure. `candor corpora` lists what there is.
+    P(name=Emma | year=1985), H(name), I(a; b) and corr(a, b) measure, behind the name of a corpus
+    as well. `candor corpora` lists what there is.
     """
     from tui import queries
     from tui.failures import line_for

@@ -53,15 +53,18 @@ ENGINE = (
 DOCS = Path(__file__).parent.parent.parent / "docs"
 
 
+def runs_of(agent: str) -> list[int]:
+    """The numbers of an agent's finished runs; the persona and the base have one."""
+    if agent in (PERSONA, BASE):
+        return [1]
+    return [run for run in range(1, RUNS + 1) if (folder_of(agent, run) / FINISHED).exists()]
+
+
 def available(agents: Sequence[str]) -> list[tuple[str, int]]:
     """The runs there are of these agents; raises CandorError where one has none."""
     found = []
     for name in agents:
-        if name in (PERSONA, BASE):
-            found.append((name, 1))
-            continue
-        runs = [run for run in range(1, RUNS + 1) if (folder_of(name, run) / FINISHED).exists()]
-        if not runs:
+        if not (runs := runs_of(name)):
             raise CandorError(
                 f"The rival {name} has not been trained here. Run scripts/rivals, or leave it out "
                 "with --only."
@@ -180,6 +183,15 @@ def compare(
     return so_far()
 
 
+def _trained() -> list[str]:
+    """All agents that have a run; the others are named in a line."""
+    untrained = [name for name in AGENTS if not runs_of(name)]
+    if untrained:
+        said = f"Not trained here, and left out: {', '.join(untrained)} (scripts/rivals)."
+        print(said, file=sys.stderr)
+    return [name for name in AGENTS if name not in untrained]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -207,7 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.render:
             comparison = Comparison.read(path or DOCS / "compare.json")
         else:
-            agents = options.only.split(",") if options.only else AGENTS
+            agents = options.only.split(",") if options.only else _trained()
             unknown = [name for name in agents if name not in AGENTS]
             if unknown:
                 raise CandorError(f"Unknown agent '{unknown[0]}'. There are: {', '.join(AGENTS)}.")
