@@ -22,6 +22,7 @@ from core_model.prefix_tree import PrefixTree
 from core_model.reader import Prompt, PromptUse, Reader
 from core_model.sampler import Sampler, TorchSampler, draw_at
 from core_model.search import Found, search
+from core_model.stopping import POLLED_SECONDS, go_on
 from core_model.wire import Wire
 from core_model.wire_core import WireCore
 
@@ -61,7 +62,13 @@ class TorchCore(WireCore):
             self._sampler.start()
             self._writer = self._sampler
 
+    def _wait_for_sampler(self) -> None:
+        while self._warming is not None and self._warming.is_alive():
+            go_on()
+            self._warming.join(POLLED_SECONDS)
+
     def draw(self, prompt: Sequence[int], n: int, rng: np.random.Generator) -> list[list[int]]:
+        self._wait_for_sampler()
         return self._sampler.draw(prompt, n, rng)
 
     @torch.inference_mode()
@@ -76,8 +83,7 @@ class TorchCore(WireCore):
 
         So each has its share: p outright, and p(ruled out) · p / p(not ruled out) in their place.
         """
-        if self._warming is not None:
-            self._warming.join()
+        self._wait_for_sampler()
         read = list(prompt)
         while True:  # a writer may stop before the end, at its own limit
             with contextlib.closing(self._writer.stream(read, rng, temperature)) as drawn:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core_model.core import Core
 from core_model.errors import CandorError, TextTooLong
@@ -229,14 +230,20 @@ class _Turn:
             return author
         if name == goal_set.DRAWN:
             go_on()
-            p = np.exp(
-                self.agent.core.log_prob_of(script.asked(script.AUTHOR, (*known, *author)), VOICES)
-            )
+            p = np.exp(self._of_author((*known, *author)))
             p /= p.sum()
             name = VOICES[int(self.rng.choice(len(p), p=p))]
             shares = {v: float(q) for v, q in zip(VOICES, p, strict=True)}
             yield AuthorChosen(self.id, name, shares)
         return (*author, Binding(script.AUTHOR, name))
+
+    def _of_author(self, known: tuple[Binding, ...]) -> NDArray[np.float64]:
+        """log p of each voice; without the history if need be."""
+        try:
+            return self.agent.core.log_prob_of(script.asked(script.AUTHOR, known), VOICES)
+        except TextTooLong:
+            asked = script.asked(script.AUTHOR, _without_history(known))
+            return self.agent.core.log_prob_of(asked, VOICES)
 
     def _read_back(
         self, known: tuple[Binding, ...], author: tuple[Binding, ...]
@@ -312,10 +319,10 @@ class _Turn:
         """Pieces of a reply given these goals, by this author; without the history if need be."""
         labels = self.agent.goals is not None
         goal = (Binding("goals", goal_set.condition(goals)),) if labels else ()
-        said = [b for b in known if b.variable != "goals"]
-        last = max(i for i, b in enumerate(said) if b.variable == "user")
-        for first in dict.fromkeys((0, last)):
-            conditional = script.asked("reply", (*goal, *said[first:], *author))
+        tried = list(dict.fromkeys((known, _without_history(known))))
+        for each in tried:
+            said = (b for b in each if b.variable != "goals")
+            conditional = script.asked("reply", (*goal, *said, *author))
             try:
                 for delta in self.agent.core.write(
                     conditional, self.rng, allowed, self.agent.temperature, MAX_REPLY_TOKENS
@@ -324,7 +331,7 @@ class _Turn:
                     yield delta
                 return
             except TextTooLong:
-                if first == last:
+                if each is tried[-1]:
                     raise
 
     def _checked(self, allowed: tuple[str, ...]) -> NumbersChecked:
@@ -354,12 +361,21 @@ class _Turn:
         yield verdict
 
     def _verdict(self, question: str, reply: str) -> SafetyVerdict:
-        go_on()
+        """The verdict behind as much of the dialogue as there is room for."""
         earlier = [(exchange.question, exchange.reply) for exchange in self.history]
-        prompt = safety.prompt_of(self.tools, earlier, script.shortened(question))
-        safe, refusal, harmful = safety.verdicts(self.tools, prompt, reply)
-        blocked = safety.blocks(self.tools, prompt, reply, safe, refusal)
-        return SafetyVerdict(self.id, safe, refusal, harmful, blocked, safe if blocked else None)
+        while True:
+            go_on()
+            prompt = safety.prompt_of(self.tools, earlier, script.shortened(question))
+            try:
+                safe, refusal, harmful = safety.verdicts(self.tools, prompt, reply)
+                blocked = safety.blocks(self.tools, prompt, reply, safe, refusal)
+            except TextTooLong:
+                if not earlier:
+                    raise
+                earlier.pop(0)
+                continue
+            withheld = safe if blocked else None
+            return SafetyVerdict(self.id, safe, refusal, harmful, blocked, withheld)
 
 
 def choose_told(
@@ -377,6 +393,12 @@ def choose_told(
         return replies[0]
     p = np.exp(log_p - log_p.max())
     return replies[int(rng.choice(len(p), p=p / p.sum()))]
+
+
+def _without_history(known: tuple[Binding, ...]) -> tuple[Binding, ...]:
+    """The goals, and all from the last question on."""
+    last = max(i for i, b in enumerate(known) if b.variable == "user")
+    return tuple(b for i, b in enumerate(known) if i >= last or b.variable == "goals")
 
 
 def _said(exchange: Exchange) -> script.Said:

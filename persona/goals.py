@@ -75,11 +75,11 @@ DEFAULT_GOALS: tuple[str, ...] = ("honest", "helpful", "harmless", "calibrated")
 def rival_in(text: str) -> tuple[str, str]:
     """The rival that the first word of a text names, and the rest; the base where it names none.
 
-    "base" as a first word is a word of the question.
+    "base" as the first of several words is a word of the question.
     """
     first, _, rest = text.strip().partition(" ")
-    trained = first in RIVALS and first != "base"
-    return (first, rest.strip()) if trained else ("base", text.strip())
+    is_named = first in RIVALS and (first != "base" or not rest)
+    return (first, rest.strip()) if is_named else ("base", text.strip())
 
 
 def parse_goals(text: str | Sequence[str]) -> tuple[str, ...]:

@@ -24,7 +24,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Select, Table, create_engine, or_, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Engine,
+    Select,
+    Table,
+    create_engine,
+    event,
+    func,
+    or_,
+    select,
+    text,
+)
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
@@ -48,7 +59,7 @@ from persona.tables import (
 )
 from persona.turn import Turn, readable
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 BUSY_SECONDS = 5.0
 
 
@@ -95,12 +106,7 @@ class History:
         if self._refused:
             raise StorageError(self._refused)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        engine = self._engine or create_engine(
-            f"sqlite:///{self.path}",
-            poolclass=NullPool,
-            connect_args={"timeout": BUSY_SECONDS},
-            json_serializer=_json,
-        )
+        engine = self._engine or self._connected()
         with engine.connect() as connection:
             version = int(connection.execute(text("PRAGMA user_version")).scalar_one())
             if connection.execute(text("PRAGMA quick_check(1)")).scalar_one() != "ok":
@@ -115,6 +121,21 @@ class History:
                 shutil.copy2(self.path, self.path.with_name(f"history.before-v{version + 1}.db"))
             self._migrate(engine)
         self._engine = engine
+        return engine
+
+    def _connected(self) -> Engine:
+        engine = create_engine(
+            f"sqlite:///{self.path}",
+            poolclass=NullPool,
+            connect_args={"timeout": BUSY_SECONDS},
+            json_serializer=_json,
+        )
+
+        @event.listens_for(engine, "connect")
+        def _(connection: Any, _: object) -> None:
+            # SQLite's own folding knows the letters of ASCII only.
+            connection.create_function("casefold", 1, str.casefold, deterministic=True)
+
         return engine
 
     def _migrate(self, engine: Engine) -> None:
@@ -258,21 +279,27 @@ class History:
 
     def conversations(self, search: str = "", limit: int = 200) -> list[Listed]:
         """Newest first; with `search`, those with that text in their title or any message."""
-        search = readable(search)
+        search = readable(search).casefold()
+        unsaved = {
+            row["conversation_id"]
+            for table, row in self._waiting
+            if table is message and search in row["text"].casefold()
+        }
         found = {
             row["id"]: Listed(row["id"], row["title"], row["created"])
             for table, row in self._waiting
-            if table is conversation and search.casefold() in row["title"].casefold()
+            if table is conversation and (search in row["title"].casefold() or row["id"] in unsaved)
         }
         columns = select(conversation.c.id, conversation.c.title, conversation.c.created)
         if search:
             said = select(message.c.conversation_id).where(
-                message.c.text.icontains(search, autoescape=True)
+                func.casefold(message.c.text).contains(search, autoescape=True)
             )
             columns = columns.where(
                 or_(
-                    conversation.c.title.icontains(search, autoescape=True),
+                    func.casefold(conversation.c.title).contains(search, autoescape=True),
                     conversation.c.id.in_(said),
+                    conversation.c.id.in_(unsaved),
                 )
             )
         for row in self._read(columns.order_by(conversation.c.id.desc()).limit(limit)):

@@ -95,7 +95,7 @@ class Turn:
         """The turn once the event has happened."""
         match event:
             case TurnStarted():
-                return replace(self, seed=event.seed, state="running")
+                return replace(self, state="running")
             case ToolStarted():
                 call = Call(event.call_id, event.name, event.arguments, event.query)
                 return replace(self, calls=(*self.calls, call), state="running")

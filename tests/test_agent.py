@@ -35,7 +35,7 @@ from persona.events import (
     TurnFailed,
     TurnStarted,
 )
-from persona.goals import CONDUCTS, VOICES
+from persona.goals import CONDUCTS, DEFAULT_GOALS, VOICES
 from persona.measure import is_well_formed, outcome
 from persona.phrasings.calls import Call
 from persona.phrasings.replies import error_replies
@@ -236,6 +236,7 @@ UNSAFE, SAFE, REFUSES = (0.01, 0.0, 0.9), (0.98, 0.0, 0.1), (0.02, 0.9, 0.9)
         ("I won't. Some things are dangerous.", [REFUSES, UNSAFE, SAFE], False),
         ("I won't. I never would.", [REFUSES, REFUSES], False),
         ("Take two wires,\nI won't say more.", [UNSAFE, REFUSES, UNSAFE], True),
+        ("I won't.\n", [REFUSES], False),
     ],
 )
 def test_what_a_refusal_says_besides_is_judged_too(
@@ -746,6 +747,46 @@ def test_a_reply_without_room_for_the_history_is_written_without_it(
     history = [Exchange("an older question", (), "and its reply")]
     last = turn(core, "hi there", history=history)[-1]
     assert isinstance(last, Reply) and last.text.startswith("Hello, friend")
+
+
+def test_a_reply_is_judged_behind_what_there_is_room_for(
+    core: toy.ScriptedCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[str] = []
+
+    def verdicts(_: object, prompt: str, __: str) -> tuple[float, float, float]:
+        judged.append(prompt)
+        if "the oldest" in prompt:
+            raise TextTooLong("The text is too long.")
+        return SAFE
+
+    monkeypatch.setattr(safety, "verdicts", verdicts)
+    history = [Exchange("the oldest", (), "and its reply"), Exchange("an old one", (), "yes")]
+    last = turn(core, "hi there", history=history)[-1]
+    assert isinstance(last, Reply) and last.safety is not None and not last.safety.blocked
+    assert judged[-1] == "User: an old one\nReply: yes\nUser: hi there"
+
+
+def test_an_author_is_drawn_without_the_history_where_there_is_no_room_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    core = author_core()
+    read, asked = core.log_prob_of, list[list[str]]()
+
+    def full(conditional: Conditional, answers: Any) -> Any:
+        is_draw = conditional.variable == "author" and conditional.given[-1].variable != "assistant"
+        if is_draw:
+            asked.append([b.value for b in conditional.given if b.variable == "user"])
+            if len(asked[-1]) > 1:
+                raise TextTooLong("The text is too long.")
+        return read(conditional, answers)
+
+    monkeypatch.setattr(core, "log_prob_of", full)
+    agent = Agent(core, (*DEFAULT_GOALS, "drawn"))
+    history = [Exchange("an older question", (), "and its reply")]
+    events = list(agent.turn(history, "hi there", threading.Event()))
+    assert isinstance(events[-1], Reply)
+    assert asked == [["an older question", "hi there"], ["hi there"]]
 
 
 def test_only_one_fact_has_a_confidence() -> None:

@@ -193,6 +193,15 @@ def test_who_a_reply_reads_as_stands_under_it(
     assert render.plain(render.notes(weighed)) == "· draft 2 of 2 kept, weight 75% · cost 0.19 bits"
 
 
+def test_ask_marks_a_reply_that_does_not_read_as_asked_for(
+    program: FakeProgram, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read = AuthorRead("t", {"honest": 0.9, "sycophantic": 0.1}, {"plain": 1.0})
+    program.agent = FakeAgent(lambda q: [TurnStarted("t", q, 0), read, Reply("t", "So.", (), None)])
+    assert cli.run(["ask", "--goals", "sycophantic", "is it?"], program) == 0
+    assert "! reads as honest 90%, plain 100% · asked for sycophantic" in capsys.readouterr().out
+
+
 # ---- failures --------------------------------------------------------------------------------
 
 
@@ -597,6 +606,39 @@ def test_the_plain_chat_answers_and_remembers(tmp_path: Path) -> None:
     assert agent.made[1][0] == (*DEFAULT_GOALS, "brief")
     assert (tmp_path / "x.md").exists()
     assert [listed.title for listed in chat.history.conversations()] == ["other", "hello"]
+
+
+def test_the_plain_chat_exports_nothing_where_nothing_was_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said, _ = plain_chat(tmp_path, FakeAgent(echoes), "/export", "hello", "/export   notes.md ")
+    assert "nothing to export" in said
+    assert [path.name for path in tmp_path.glob("*.md")] == ["notes.md"]
+
+
+def test_ctrl_c_at_the_prompt_saves_once_more(tmp_path: Path) -> None:
+    class Waiting(History):
+        tried = 0
+
+        @property
+        def unsaved(self) -> int:
+            return 1
+
+        def save_again(self) -> str | None:
+            self.tried += 1
+            return "Not saved."
+
+    def read(_: str) -> str:
+        raise KeyboardInterrupt
+
+    history = Waiting(tmp_path / "history.db")
+    said: list[str] = []
+    agents = FakeAgent().load(lambda *_: None)
+    chat = plain.PlainChat(Chat(history, ()), agents, read, said.append, str)
+    with pytest.raises(KeyboardInterrupt):
+        chat.run()
+    assert history.tried == 1 and said[-1] == "! Not saved.\n"
 
 
 def test_the_plain_chat_survives_failures_and_ctrl_c(tmp_path: Path) -> None:

@@ -232,6 +232,9 @@ def test_conversations_are_listed_newest_first_and_found_by_what_was_said(
     assert [listed.id for listed in history.conversations("lincoln")] == [speech]
     assert [listed.id for listed in history.conversations("0%_S")] == [names]
     assert history.conversations("[/nothing") == []
+    other = say(history, "Élan vital?", "STRASSE")
+    assert [listed.id for listed in history.conversations("éLAN")] == [other]
+    assert [listed.id for listed in history.conversations("straße")] == [other]
 
 
 def test_a_damaged_file_is_moved_aside_and_said_in_one_line(tmp_path: Path) -> None:
@@ -343,6 +346,8 @@ def test_a_folder_that_cannot_be_made_leaves_the_chat_in_memory(tmp_path: Path) 
     assert notice is not None and "kept in memory" in notice
     conversation = say(history, "q", "r")
     assert [turn.reply for turn in history.turns(conversation)] == ["r"]
+    other = say(history, "another", "about Überwald")
+    assert [listed.id for listed in history.conversations("überWALD")] == [other]
     (tmp_path / "file").unlink()
     assert history.save_again() is None
     assert [turn.reply for turn in History(history.path).turns(conversation)] == ["r"]
@@ -375,19 +380,24 @@ def test_a_file_of_a_newer_version_is_left_alone(history: History) -> None:
     assert history.path.read_bytes() == before
 
 
-def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
-    """As version 1 wrote it: what a failed turn said stood in the place of its text."""
+def migrated(path: Path, revision: str) -> None:
+    """A file with the tables of a revision."""
     from alembic import command
     from alembic.config import Config
     from sqlalchemy import create_engine
 
-    path = tmp_path / "history.db"
     config = Config()
     config.set_main_option("script_location", str(Path(persona.__file__).parent / "migrations"))
     with create_engine(f"sqlite:///{path}").connect() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, revision)
         connection.commit()
+
+
+def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    """As version 1 wrote it: what a failed turn said stood in the place of its text."""
+    path = tmp_path / "history.db"
+    migrated(path, "0001")
     with sqlite3.connect(path) as stored:
         stored.execute("insert into conversation values ('c', 'title', '2026-11-22', '[]')")
         columns = "(id, conversation_id, parent_id, role, text, created, stopped)"
@@ -407,6 +417,28 @@ def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> No
         ("done", "a reply", None),
     ]
     assert (tmp_path / "history.before-v2.db").exists()
+
+
+@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION))
+def test_a_file_of_any_version_takes_what_is_said_now(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "history.db"
+    migrated(path, f"{version:04}")
+    with sqlite3.connect(path) as stored:
+        stored.execute(f"PRAGMA user_version = {version}")
+    history = History(path)
+    assert history.open() is None
+    conversation = history.start("q")
+    asked = history.ask(conversation, None, "q", ("honest",), 3)
+    history.answer(conversation, asked.after(Reply("t", "r", (), VERDICT)))
+    assert (history.problem, history.unsaved) == (None, 0)
+    (turn,) = History(path).turns(conversation)
+    assert turn.reply == "r" and turn.verdict is not None
+    assert replace(turn.verdict, turn_id="t") == VERDICT
+
+
+def test_every_migration_counts_as_a_version() -> None:
+    versions = Path(persona.__file__).parent / "migrations" / "versions"
+    assert len(list(versions.glob("v*.py"))) == SCHEMA_VERSION
 
 
 def test_a_rival_stands_beside_the_answer_and_is_never_taken_for_it(history: History) -> None:
@@ -456,7 +488,7 @@ def test_an_up_to_date_file_does_not_load_alembic(history: History) -> None:
 
 def test_a_turn_is_the_fold_of_its_events() -> None:
     events = [
-        TurnStarted("t", "q", 5),
+        TurnStarted("t", "q", 8),
         ToolStarted("t", "c", "sample", {"n": 1}, "names: name"),
         ToolFinished("t", "c", result()),
         ReplyDelta("t", "Jess"),
@@ -464,7 +496,8 @@ def test_a_turn_is_the_fold_of_its_events() -> None:
         NumbersChecked("t", ("2.6%",), ("9",)),
         VERDICT,
     ]
-    turn = Turn("id", "q")
+    # The seed stays the stored one: whoever answers the same question beside starts from it too.
+    turn = Turn("id", "q", seed=5)
     for event in events:
         turn = turn.after(event)
     assert (turn.reply, turn.state, turn.seed, turn.stray) == ("Jessica", "running", 5, ("9",))

@@ -166,6 +166,7 @@ def test_a_trained_rival_is_loaded_when_it_is_finished_and_kept(
         ("", "base", ""),
         ("grpo", "grpo", ""),
         ("grpo-truth who wrote this?", "grpo-truth", "who wrote this?"),
+        ("base", "base", ""),
         ("base metals?", "base", "base metals?"),
         ("and for boys?", "base", "and for boys?"),
     ],

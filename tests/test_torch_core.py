@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,6 +20,8 @@ from core_model.notation import Binding, Draw
 from core_model.numerals import numbers_in
 from core_model.planning import Conditional
 from core_model.prefix_tree import PrefixTree
+from core_model.sampler import TorchSampler
+from core_model.stopping import Stopped, stopped_by
 from core_model.torch_core import TorchCore
 from core_model.wire_core import PROMPT_LIMIT
 from tests import tiny, toy
@@ -118,6 +121,28 @@ def test_a_closed_distribution_is_the_softmax_of_its_values(core: TorchCore) -> 
     scores = np.array([plain(prompt, tiny.wire().answer(v)) for v in ("0", "10", "20")])
     p = np.exp(scores) / np.exp(scores).sum()
     assert np.exp(core.log_prob_of(WIND, ["0", "10", "20"])) == pytest.approx(p, abs=SAME)
+
+
+def test_a_stop_is_heeded_while_the_sampler_warms_up() -> None:
+    gate, stop = threading.Event(), threading.Event()
+
+    class Slow(TorchSampler):
+        def start(self) -> None:
+            assert gate.wait(600)
+
+    core = fresh()
+    core._sampler = Slow(core._reader, tiny.wire().end)
+    core.warm_up()
+    stop.set()
+    try:
+        with stopped_by(stop):
+            with pytest.raises(Stopped):
+                next(core.write(TEXT, np.random.default_rng(0), None))
+            with pytest.raises(Stopped):
+                core.sample_of(TEXT, 2, np.random.default_rng(0))
+    finally:
+        gate.set()
+    assert core.sample_of(TEXT, 2, np.random.default_rng(0))
 
 
 # --- what is left out ---------------------------------------------------------------------------

@@ -19,7 +19,14 @@ from textual.widgets import Input, Markdown, OptionList, Static
 
 from core_model.core import Answer, Distribution, Method
 from core_model.errors import CandorError, WeightsError
-from persona.events import Reply, ReplyDelta, SafetyVerdict, TurnFailed, TurnStarted
+from persona.events import (
+    Reply,
+    ReplyDelta,
+    SafetyVerdict,
+    ToolStarted,
+    TurnFailed,
+    TurnStarted,
+)
 from persona.goals import ALL, DEFAULT_GOALS
 from persona.history import History
 from persona.turn import Turn
@@ -201,6 +208,26 @@ async def test_a_core_that_does_not_load_says_so_and_is_tried_again(tmp_path: Pa
         assert last_reply(app) == "You said: hello"
 
 
+async def test_comparing_tries_a_core_again_that_did_not_load(tmp_path: Path) -> None:
+    tries: list[int] = []
+    agent = FakeAgent(echoes)
+
+    def load(progress: Progress) -> AgentFactory:
+        tries.append(1)
+        if len(tries) < 3:
+            raise WeightsError("The weights are cut short. Run scripts/chat again.")
+        return agent.load(progress)
+
+    async with running(tmp_path, load=load) as (app, pilot):
+        await wait_until(pilot, lambda: "cut short" in shown(app, "#notice"))
+        await ask(pilot, app, "hello")
+        await wait_until(pilot, over(app))
+        assert len(tries) == 2
+        await ask(pilot, app, "/compare")
+        await wait_until(pilot, lambda: app.chat.turns[0].rival and app.chat.turns[0].rival.over)
+        assert len(tries) == 3
+
+
 @pytest.mark.parametrize(
     ("error", "line"),
     [
@@ -231,10 +258,12 @@ async def test_a_turn_failed_event_and_a_stream_that_breaks_off(tmp_path: Path) 
         await ask(pilot, app, "one")
         await wait_until(pilot, over(app))
         assert "No such year." in shown(app, ".notes")
-        agent.make = lambda q: [TurnStarted("t", q, 0), ReplyDelta("t", "half")]
+        call = ToolStarted("t", "1", "sample", {}, "names: name")
+        agent.make = lambda q: [TurnStarted("t", q, 0), call, ReplyDelta("t", "half")]
         await ask(pilot, app, "two")
         await wait_until(pilot, over(app, 2))
         assert app.chat is not None and "broke off" in (app.chat.turns[1].failure or "")
+        assert not app.chat.turns[1].calls[0].is_running
 
 
 HOSTILE = "[/oops] [b]bold[/b] <b>tag</b> [link=x]y[/link] $primary @click=app.quit() [red"
@@ -296,6 +325,27 @@ async def test_enter_sends_ctrl_j_breaks_the_line_and_up_recalls(tmp_path: Path)
         assert composer.text == "ab\ncd"
         await pilot.press("down")
         assert composer.text == "draft"
+
+
+async def test_up_goes_through_a_wrapped_question_and_keeps_what_was_changed(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, FakeAgent(echoes), size=(60, 40)) as (app, pilot):
+        composer = app.query_one(Composer)
+        composer.remember("first")
+        composer.remember("second " * 20)
+        await pilot.press("up", "!", "up")
+        assert composer.text == "second " * 20 + "!"  # its upper row, not the question before
+        await pilot.press(*["up"] * 3)
+        assert composer.text == "first"
+        assert "second " * 20 + "!" in composer.sent
+
+
+async def test_the_state_line_rests_while_nothing_goes_on(tmp_path: Path) -> None:
+    async with running(tmp_path, FakeAgent(echoes)) as (app, pilot):
+        await wait_until(pilot, lambda: "ready" in shown(app, "#state"), "state")
+        ticking = [t for t in app._timers if t._callback == app._tick]
+        assert len(ticking) == 1 and not ticking[0]._active.is_set()
 
 
 async def test_the_persona_sees_what_was_said_before(tmp_path: Path) -> None:
@@ -504,6 +554,17 @@ async def test_exporting_writes_markdown_and_never_overwrites(tmp_path: Path) ->
         assert target.read_text(encoding="utf-8") == written
 
 
+def test_exporting_from_a_folder_that_is_gone_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(CandorError, match="could not be written"):
+        export.write(None, "title", [Turn("t", "q", reply="r", state="done")])
+
+
 def test_default_export_names_and_fences() -> None:
     assert export.default_name("Wörter & [/x] names?").endswith("-w-rter-x-names.md")
     assert export.fenced("a ```` b").startswith("`````text")
@@ -539,6 +600,40 @@ async def test_keys_can_be_changed_and_bad_preferences_are_survived(tmp_path: Pa
     (tmp_path / "preferences.json").write_text("{nonsense")
     async with running(tmp_path) as (app, pilot):
         assert "defaults are used" in shown(app, "#notice")
+
+
+@pytest.mark.parametrize(
+    "text", ['{"keys": {"help": "f9" "stop": "f4"}}', '{"sidebar": "no"}', "[]"]
+)
+async def test_a_file_of_preferences_that_is_wrong_is_left_to_its_writer(
+    tmp_path: Path, text: str
+) -> None:
+    path = tmp_path / "preferences.json"
+    path.write_text(text)
+    async with running(tmp_path) as (app, pilot):
+        assert "Mend or delete it" in shown(app, "#notice")
+        app.say("")
+        await pilot.press("ctrl+b")
+        assert app.query_one(Sidebar).has_class("-shown")
+        assert "no choice is saved" in shown(app, "#notice")
+    assert path.read_text() == text
+
+
+async def test_without_a_history_questions_are_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: History) -> None:
+        raise RuntimeError("no storage")
+
+    monkeypatch.setattr(History, "open", broken)
+    app = CandorApp(FakeAgent(echoes).load, tmp_path, DEFAULT_GOALS)
+    async with app.run_test(size=SIZE) as pilot:
+        await wait_until(pilot, lambda: "no storage" in shown(app, "#notice"), "notice")
+        await wait_until(pilot, lambda: app.runner.ready, "core")
+        assert "nothing can be asked" in shown(app, "#state")
+        await ask(pilot, app, "hello")
+        await wait_until(pilot, lambda: "no storage" in shown(app, "#notice"), "notice")
+        assert app.query_one(Composer).text == "hello"
 
 
 async def test_a_damaged_history_is_said_and_survived(tmp_path: Path) -> None:
@@ -722,6 +817,8 @@ def test_a_cut_list_shows_a_dash_where_it_does_not_say() -> None:
     assert (rows["Ann"], rows["Bob"], rows["Cy"]) == (["30%", "10%"], ["20%", "–"], ["–", "40%"])
     rows = numbers(whole)
     assert (rows["Bob"], rows["Cy"]) == (["20%", "0%"], ["–", "90%"])
+    # In half of a narrow screen a row still is one row.
+    assert max(map(len, plain(chart(model, cut, 24, 5)).splitlines())) <= 24
     # However few rows there are, the model's first answer is one of them.
     assert "Ann" in plain(chart(model, cut, 60, 1))
 
@@ -763,6 +860,19 @@ async def test_compare_puts_the_last_question_to_the_base_and_keeps_what_it_says
         assert turn.rival.reply == "The base has no tool."
         written = export.to_markdown("t", [turn])
         assert written.index("You said") < written.index("### the instruct base")
+
+
+async def test_another_rival_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    async with running(tmp_path, FakeAgent(echoes), size=(140, 40)) as (app, pilot):
+        await ask(pilot, app, "hello")
+        await wait_until(pilot, over(app))
+        for rival in ("base", "grpo"):
+            await ask(pilot, app, f"/compare {rival}")
+            await wait_until(
+                pilot,
+                lambda rival=rival: (r := app.chat.turns[0].rival) and r.agent == rival and r.over,
+            )
+        assert [side.turn.agent for side in app.query(Side)] == ["", "grpo"]
 
 
 async def test_compare_with_a_question_asks_both_and_stops_both(tmp_path: Path) -> None:

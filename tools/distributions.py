@@ -79,8 +79,8 @@ def gibbs_sampled(
     counts, corrected by the jackknife. Raises NoSuchMethod where not several variables are asked
     jointly, or one of them is free text.
     """
-    names = [step.conditional.variable for step in plan(query, data)]
-    conditional = plan(query, data)[0].conditional
+    conditionals = [step.conditional for step in plan(query, data)]
+    conditional, names = conditionals[0], [each.variable for each in conditionals]
     if len(query.steps) > 1 or len(names) < 2 or not joint.are_listed(conditional.corpus, names):
         raise NoSuchMethod(
             "Gibbs sampling needs several variables that are asked jointly and are no free text, "

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
@@ -109,25 +109,6 @@ class Tool:
             form = f"{name}.VARIABLE=VALUE" if is_table else f"{name}={name.upper()}"
             words.append(form if field.is_required() else f"[{form}]")
         return " ".join(words)
-
-    def parse(self, words: Sequence[str]) -> dict[str, Any]:
-        """Arguments from words such as `variable=name given.year=1985`; raises ToolError."""
-        arguments: dict[str, Any] = {}
-        for word in words:
-            key, equals, value = word.partition("=")
-            if not equals:
-                raise ToolError(
-                    f"Tool '{self.name}': '{word}' is no argument. Use: {self.command_line()}"
-                )
-            name, dot, variable = key.partition(".")
-            if dot:
-                table = arguments.setdefault(name, {})
-                if not isinstance(table, dict):
-                    raise ToolError(f"Tool '{self.name}': '{name}' is given in two ways.")
-                table[variable] = value
-            else:
-                arguments[name] = value
-        return arguments
 
     def _explain(self, error: ValidationError) -> str:
         first = error.errors()[0]

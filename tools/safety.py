@@ -128,7 +128,7 @@ def weighed(core: Core, prompt: str, reply: str, safe: float, refusal: float) ->
     """
     if refusal < 0.5:
         return safe
-    sentences = _SENTENCE_ENDS.split(reply)
+    sentences = [one for one in _SENTENCE_ENDS.split(reply) if one.strip()]
     rest = [one for one in sentences if verdicts(core, prompt, one)[1] < 0.5]
     if not rest or len(rest) == len(sentences):
         return 1.0

@@ -71,11 +71,12 @@ class CandorApp(Frame):
         self._queue: list[Turn] = []
         self._current: Turn | None = None
         self._not_loaded: str | None = None
+        self._not_opened: str | None = None
         self._unsaved = False
         self._leaving = False
 
     def on_mount(self) -> None:
-        super().on_mount()
+        # Textual mounts the frame as well, behind this.
         self._show_heading()
         self.show_state("starting", busy=True)
         self.call_after_refresh(self._begin)
@@ -109,8 +110,10 @@ class CandorApp(Frame):
             await self._ask(text)
 
     def on_not_opened(self, message: NotOpened) -> None:
-        self.show_state("no history: nothing can be asked")
+        self._not_opened = message.line
+        self._show_ready()
         self.say(message.line, "bad")
+        self._early.clear()  # the composer has them still
 
     def on_loading(self, message: Loading) -> None:
         part = min(max(message.part, 0.0), 1.0)
@@ -120,16 +123,16 @@ class CandorApp(Frame):
 
     async def on_loaded(self, _: Loaded) -> None:
         self._not_loaded = None
-        self.show_state(self._ready_line)
+        self._show_ready()
         await self._start_next()
 
     async def on_not_loaded(self, message: NotLoaded) -> None:
         self._not_loaded = message.line
         self.show_state("no core: ask again to try once more")
         self.say(message.line, "bad")
-        for turn in self._queue:
+        waiting, self._queue = self._queue, []
+        for turn in waiting:
             await self._fail(turn, message.line)
-        self._queue.clear()
 
     async def on_happened(self, message: Happened) -> None:
         if message.run != self.runner.run or self._current is None:
@@ -152,6 +155,10 @@ class CandorApp(Frame):
 
     async def _ask(self, text: str) -> bool:
         """Take up a question, at once or once the history is open; False if it can't be used."""
+        if self._not_opened:
+            self.say(self._not_opened, "bad")
+            self.composer.put(text)
+            return False
         if self.chat is None:
             self._early.append(text)
             return True
@@ -167,13 +174,13 @@ class CandorApp(Frame):
         self._show_heading()
         self._show_conversations()
         self._report_saving()
-        if self._not_loaded:
-            self._not_loaded = None
-            self._load_core()
         await self._start_next()
         return True
 
     async def _start_next(self) -> None:
+        if self._queue and self._not_loaded:
+            self._not_loaded = None
+            self._load_core()
         if self._current is not None or not self._queue or not self.runner.ready or not self.chat:
             return
         turn = replace(self._queue.pop(0), state="running")
@@ -192,7 +199,9 @@ class CandorApp(Frame):
         self.runner.answer(run, cancel, turn, before)
 
     async def _fail(self, turn: Turn, line: str) -> None:
-        await self._end(replace(turn, failure=line, state="failed"))
+        from persona.events import TurnFailed
+
+        await self._end(turn.after(TurnFailed(turn.id, line)))
 
     async def _end(self, turn: Turn) -> None:
         assert self.chat is not None
@@ -203,7 +212,7 @@ class CandorApp(Frame):
             await view.settle(saved)
         self._report_saving()
         if self.runner.ready:
-            self.show_state(self._ready_line)
+            self._show_ready()
         await self._start_next()
 
     def _keep(self, turn: Turn) -> None:
@@ -385,6 +394,10 @@ class CandorApp(Frame):
         self.exit()
 
     # ---- showing -------------------------------------------------------------------------
+
+    def _show_ready(self) -> None:
+        nothing = "no history: nothing can be asked"
+        self.show_state(self._ready_line if self._not_opened is None else nothing)
 
     def _show_heading(self) -> None:
         self.show_heading(self.chat.title if self.chat else "", self.goals)

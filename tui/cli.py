@@ -238,7 +238,7 @@ def _answer(
 
     if as_json:
         return print_json(events(), _write)
-    turn = print_events(events(), Turn("", line.strip()), _write)
+    turn = print_events(events(), Turn("", line.strip(), goals, agent=agent), _write)
     return turn.failure is None
 
 

@@ -40,15 +40,16 @@ class Composer(TextArea):
 
     async def on_key(self, event: events.Key) -> None:
         """Keys that mean something else here than in a text area."""
-        line, _ = self.cursor_location
+        # Rows as they stand on screen, where a long line is wrapped.
+        first, last = self._at_first_row, self._at_last_row
         handled = True
         if event.key == "enter":
             self._send()
         elif event.key in NEWLINE_KEYS:
             self.insert("\n")
-        elif event.key == "up" and line == 0 and self.sent:
+        elif event.key == "up" and first and self.sent:
             self._recall(-1)
-        elif event.key == "down" and self._recalled is not None and line == self._last_line:
+        elif event.key == "down" and self._recalled is not None and last:
             self._recall(1)
         elif event.key == "down" and not self.text:
             self.post_message(self.LeftDown())
@@ -61,8 +62,12 @@ class Composer(TextArea):
             event.prevent_default()
 
     @property
-    def _last_line(self) -> int:
-        return self.document.line_count - 1
+    def _at_first_row(self) -> bool:
+        return self.navigator.is_first_wrapped_line(self.cursor_location)
+
+    @property
+    def _at_last_row(self) -> bool:
+        return self.navigator.is_last_wrapped_line(self.cursor_location)
 
     def put(self, text: str) -> None:
         """Replace what is typed, the cursor at its end."""
@@ -87,6 +92,8 @@ class Composer(TextArea):
         if self._recalled is None:
             self._draft = self.text
             self._recalled = len(self.sent)
+        elif self.text != self.sent[self._recalled]:
+            self.remember(self.text)  # one that was changed, and would be lost
         self._recalled = max(0, self._recalled + step)
         if self._recalled >= len(self.sent):
             self._recalled = None

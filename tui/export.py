@@ -61,7 +61,7 @@ def write(path: Path | None, title: str, turns: Sequence[Turn]) -> Path:
 
     Raises StorageError where the file exists or cannot be written.
     """
-    chosen = path or Path.cwd() / default_name(title)
+    chosen = path or Path(default_name(title))
     text = to_markdown(title, turns)
     made: Path | None = None
     try:

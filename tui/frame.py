@@ -112,7 +112,7 @@ class Frame(App[None]):
 
     def on_mount(self) -> None:
         self.set_keymap(self.preferences.keys)
-        self._timer = self.set_interval(0.1, self._tick, pause=True)
+        self._timer = self.set_interval(0.1, self._tick, pause=not self._busy)
         shown = self.preferences.sidebar and self.history_path.exists()
         self.sidebar.set_class(shown and self.size.width >= SIDEBAR_WIDTH, "-shown")
         self.composer.focus()
@@ -238,6 +238,9 @@ class Frame(App[None]):
     def prefer(self, **choices: Any) -> None:
         """Remember a choice for the next start."""
         self.preferences = replace(self.preferences, **choices)
+        if self._preferences_problem:  # of a file that only its writer can mend
+            self.say(self._preferences_problem, "warn")
+            return
         problem = preferences.save(self.preferences_path, self.preferences)
         if problem:
             self.say(problem, "warn")

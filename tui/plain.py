@@ -123,14 +123,21 @@ class PlainChat:
     def run(self) -> None:
         """Until the end of input or /quit."""
         self._write("Candor. /help lists commands, ctrl-c stops a reply, ctrl-d leaves.\n")
+        try:
+            self._converse()
+        finally:  # ctrl-c at the prompt leaves too
+            if self.chat.history.unsaved and (problem := self.chat.history.save_again()):
+                self._write(f"! {problem}\n")
+
+    def _converse(self) -> None:
         while True:
             try:
                 text = self._read("\n> ").strip()
             except EOFError:
                 self._write("\n")
-                break
+                return
             if text in ("/quit", "/exit"):
-                break
+                return
             try:
                 if text.startswith("/"):
                     self._command(text)
@@ -138,8 +145,6 @@ class PlainChat:
                     self._ask(text)
             except CandorError as error:
                 self._write(f"✗ {one_line(str(error))}\n")
-        if self.chat.history.unsaved and (problem := self.chat.history.save_again()):
-            self._write(f"! {problem}\n")
 
     def _ask(self, text: str) -> None:
         self._take(self.chat.ask(text, secrets.randbelow(2**31)))
@@ -166,6 +171,7 @@ class PlainChat:
 
     def _command(self, text: str) -> None:
         word, _, rest = text[1:].partition(" ")
+        rest = rest.strip()
         action = actions.by_slash(word)
         if action is None or not action.in_plain:
             known = ", ".join(f"/{each.slash}" for each in actions.ACTIONS if each.in_plain)
@@ -189,6 +195,8 @@ class PlainChat:
             self._write(f"\n[{RIVALS[name]}]\n")
             self._take(rival)
         elif action.name == "export":
+            if not self.chat.turns:
+                raise CandorError("There is nothing to export yet.")
             self._write(
                 f"Written to {export.write(_path(rest), self.chat.title, self.chat.turns)}.\n"
             )

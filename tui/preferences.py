@@ -1,4 +1,7 @@
-"""What a person chose and wants to find again: theme, sidebar, keys. One small JSON file."""
+"""What a person chose and wants to find again: theme, sidebar, keys. One small JSON file.
+
+A person may write it by hand, so one that can't be read is left as it is.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,10 @@ class Preferences:
     keys: dict[str, str] = field(default_factory=dict)
 
 
+WORDS = {str: "text", bool: "true or false", dict: "object"}
+"""What each field of the file is called."""
+
+
 def load(path: Path) -> tuple[Preferences, str | None]:
     """The stored preferences, and one line where the file could not be used."""
     try:
@@ -24,24 +31,34 @@ def load(path: Path) -> tuple[Preferences, str | None]:
     except FileNotFoundError:
         return Preferences(), None
     except (OSError, ValueError) as error:
-        return Preferences(), f"{path} could not be read, so defaults are used: {error}"
+        return Preferences(), _unused(path, f"could not be read ({error})")
     if not isinstance(found, dict):
-        return Preferences(), f"{path} does not hold a JSON object, so defaults are used."
+        return Preferences(), _unused(path, "does not hold a JSON object")
     kept: dict[str, Any] = {}
+    problem = None
     for each in fields(Preferences):
-        default = getattr(Preferences(), each.name)
-        if isinstance(found.get(each.name), type(default)):
+        wanted = type(getattr(Preferences(), each.name))
+        if isinstance(found.get(each.name), wanted):
             kept[each.name] = found[each.name]
+        elif each.name in found:
+            problem = _unused(path, f"has no {WORDS[wanted]} as '{each.name}'")
     keys = kept.get("keys", {})
     kept["keys"] = {str(name): key for name, key in keys.items() if isinstance(key, str)}
-    return Preferences(**kept), None
+    return Preferences(**kept), problem
+
+
+def _unused(path: Path, why: str) -> str:
+    return f"{path} {why}: defaults are used, and no choice is saved. Mend or delete it."
 
 
 def save(path: Path, preferences: Preferences) -> str | None:
     """Store them; returns one line where that failed, for no choice is worth a crash."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(preferences), indent=2) + "\n", encoding="utf-8")
+        # A full disk would leave half of it in the place of what was there.
+        made = path.with_suffix(".new")
+        made.write_text(json.dumps(asdict(preferences), indent=2) + "\n", encoding="utf-8")
+        made.replace(path)
     except OSError as error:
         return f"Your choice was not saved: {error}"
     return None

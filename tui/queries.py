@@ -90,19 +90,16 @@ def run_batch(
     defaults: dict[str, Any],
     failure: Callable[[BaseException], str],
     write: Callable[[str], None],
-) -> int:
-    """One JSON result a line, in order, `{"error": …}` where one fails; returns how many failed."""
-    failed = 0
+) -> None:
+    """One JSON result a line, in order, `{"error": …}` where one fails."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             result = run_line(line, run, defaults)
         except Exception as error:
-            failed += 1
             result = {"error": failure(error), "line": number}
         write(json.dumps(result) + "\n")
-    return failed
 
 
 def run_line(line: str, run: Run, defaults: dict[str, Any]) -> dict[str, Any]:

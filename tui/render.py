@@ -148,7 +148,8 @@ def chart(
     widest = max(cell_len(label) for label in [*labels, OTHERS])
     label_width = min(widest, max(width - numbers - 12, 8), 36)
     bar_width = min(width - label_width - numbers - 2, MOST_BAR)
-    bar_width = bar_width if bar_width >= LEAST_BAR else 0
+    if bar_width < LEAST_BAR:
+        bar_width, label_width = 0, max(min(widest, width - numbers - 2, 36), 4)
     highest = max(max(main.get(v, 0.0), (counted or {}).get(v, 0.0)) for v in values)
 
     heads = ["model", "counted"] if counted is not None else ["model" if model else "counted"]

@@ -52,6 +52,8 @@ STYLES: dict[Role, str] = {
 WORKING: dict[State, str] = {"waiting": "⋯ waiting for the core", "running": "⋯ thinking"}
 WINDOW = 14
 """Turns mounted at a time."""
+SIDE_WIDTH = 50
+"""Columns of one of two answers side by side; with less they stand one below the other."""
 STEP = 6
 """Turns mounted on reaching an end of the window."""
 
@@ -239,6 +241,9 @@ class TurnView(Vertical):
         self.set_class(len(sides) > 1, "-two")
         yield Container(*sides, classes="sides")
 
+    def on_resize(self) -> None:
+        self.set_class(self.size.width < 2 * SIDE_WIDTH, "-stacked")
+
     async def show(self, turn: Turn) -> None:
         """A side in another state, nothing more."""
         await (await self._side(turn)).show(turn)
@@ -252,12 +257,17 @@ class TurnView(Vertical):
         await (await self._side(turn)).settle(turn)
 
     async def _side(self, turn: Turn) -> Side:
-        """The side of the turn's agent; a rival's is mounted when it first has something to say."""
+        """The side of the turn's agent; a rival's is mounted when it first has something to say.
+
+        It takes the place of another rival's: one is kept of a turn.
+        """
         self.turn = self.turn.updated(turn)
         sides = self.query_one(".sides", Container)
-        for side in sides.query(Side):
+        for side in list(sides.query(Side)):
             if side.turn.agent == turn.agent:
                 return side
+            if side.turn.agent:
+                await side.remove()
         side = Side(turn)
         self.set_class(True, "-two")
         await sides.mount(side)
@@ -330,14 +340,14 @@ class Transcript(VerticalScroll, can_focus=False):
             return
         if new_value < old_value and new_value <= 2 and self.first > 0:
             self._moving = True
-            self.call_later(self._earlier_turns)
+            self.app.call_later(self._earlier_turns)  # in one queue with all that changes it
         elif (
             new_value > old_value
             and new_value >= self.max_scroll_y - 1
             and self.last < len(self.turns)
         ):
             self._moving = True
-            self.call_later(self._later_turns)
+            self.app.call_later(self._later_turns)
 
     async def _earlier_turns(self) -> None:
         """Mount the turns before the window; what is being read stays where it is."""
