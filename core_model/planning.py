@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from core_model import notation, priors
-from core_model.corpora import schema
+from core_model.corpora import known, schema
 from core_model.errors import CandorError, InvalidQuery
 from core_model.graph import Variable
 from core_model.notation import Binding, Draw, Fork, Step
@@ -24,11 +24,27 @@ class Conditional:
 
     def bind(self, *bindings: Binding) -> Conditional:
         """The same conditional with more known; raises CandorError on a variable known twice."""
-        known = {b.variable for b in self.given}
+        given = {b.variable for b in self.given}
         for binding in bindings:
-            if binding.variable in known:
+            if binding.variable in given:
                 raise CandorError(f"'{binding.variable}' is given twice. Give it once.")
         return replace(self, given=self.given + bindings)
+
+
+def in_order(conditional: Conditional) -> Conditional:
+    """The same conditional with what is known in the order in which cores learn and are asked it.
+
+    The document, behind what stands before it, and then the rest as it was given.
+    """
+    if conditional.corpus not in known():
+        return conditional
+    of_corpus = schema(conditional.corpus)
+    first = (*of_corpus.before, of_corpus.document)
+
+    def place(binding: Binding) -> int:
+        return first.index(binding.variable) if binding.variable in first else len(first)
+
+    return replace(conditional, given=tuple(sorted(conditional.given, key=place)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 from abc import abstractmethod
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -26,7 +25,7 @@ from core_model.core import (
 from core_model.corpora import schema
 from core_model.errors import TextTooLong, UnknownName
 from core_model.numerals import NumberGuard, TokenTable
-from core_model.planning import Conditional, learnt_chains
+from core_model.planning import Conditional, in_order, learnt_chains
 from core_model.prefix_tree import PrefixTree
 from core_model.sampler import ANSWER_LIMIT
 from core_model.search import Found
@@ -219,7 +218,7 @@ class WireCore(Core):
                 "Ask the data (--method data), or train it with scripts/train."
             )
         self._refuse_unlearnt(conditional)
-        tokens = self._wire.prompt(_in_order(conditional))
+        tokens = self._wire.prompt(in_order(conditional))
         if len(tokens) > PROMPT_LIMIT:
             raise TextTooLong(
                 f"The text is too long: {len(tokens)} tokens, the core reads {PROMPT_LIMIT}. "
@@ -250,22 +249,6 @@ class WireCore(Core):
 def _is_chain(asked: str) -> bool:
     """Whether steps are asked as one; `I(a; b)` has a semicolon too."""
     return ";" in asked and isinstance(notation.parse(asked), notation.Draw)
-
-
-def _in_order(conditional: Conditional) -> Conditional:
-    """The same conditional with what is known in the order of every training row.
-
-    The document, behind what stands before it, and then the rest as it was given.
-    """
-    if conditional.corpus not in corpora.known():
-        return conditional
-    schema_of = schema(conditional.corpus)
-    first = (*schema_of.before, schema_of.document)
-
-    def place(binding: notation.Binding) -> int:
-        return first.index(binding.variable) if binding.variable in first else len(first)
-
-    return replace(conditional, given=tuple(sorted(conditional.given, key=place)))
 
 
 def _short(conditional: Conditional) -> tuple[notation.Binding, ...]:

@@ -238,7 +238,7 @@ def test_a_small_model_learns_to_state_probabilities_and_entropies() -> None:
     with toy.registered(names) as core:
         task = SelfKnowledgeTask(tiny.wire(), ["names"], pool=8)
         task.expect(core, np.random.default_rng(0))
-        learner = tiny.learnt(task, steps=80)
+        learner = tiny.learnt(task, steps=120)
         asker = tiny.TorchCore(learner, tiny.wire(), learnt=["names", *task.corpora])
         pool = [pair for asked in task._answered(int(task.expectations["seed"])) for pair in asked]
         for kind in (Probability, Entropy):
@@ -247,6 +247,14 @@ def test_a_small_model_learns_to_state_probabilities_and_entropies() -> None:
             constant = np.abs(own - np.median(own)).mean()
             assert np.abs(said - own).mean() < 0.7 * constant
             assert partial_correlation(said, own) > 0.6
+
+
+def test_all_that_a_record_says_else_may_be_known_of_what_is_asked() -> None:
+    """As it is where one question is drawn alone: what was never taught so can't be asked so."""
+    with toy.registered(toy.names()):
+        questions, rng = Questions(["names"]), np.random.default_rng(0)
+        known = {len(query.given) for _ in range(60) for query in questions.together(rng)}
+        assert known == {0, 1, 2}
 
 
 @given(st.integers(0, 2**32), kinds)

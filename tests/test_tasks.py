@@ -13,12 +13,21 @@ from core_model import corpora, notation
 from core_model.corpora import kin
 from core_model.corpora.networks import HELD_OUT, Network
 from core_model.corpora.places import held_out_compound
-from core_model.notation import Draw
-from core_model.planning import Conditional
+from core_model.notation import Binding, Draw
+from core_model.objectives import ChainTask, InversionTask, OrderTask, WordingTask
+from core_model.planning import Conditional, in_order
 from core_model.prefix_tree import PackedRow
 from core_model.recipe import Task
-from core_model.tasks import KinTask, NetworksTask, PlacesTask, TopicTask
+from core_model.tasks import (
+    ChanceTask,
+    KinTask,
+    NetworksTask,
+    PlacesTask,
+    StoriesTask,
+    TopicTask,
+)
 from core_model.tasks.kin import TWO_PARENTS, two_parents
+from core_model.tasks.topics import LEAST_WORDS
 from tests import tiny, toy
 
 Known = dict[str, str]
@@ -60,6 +69,28 @@ def firsts(answers: Mapping[str, float]) -> dict[int, float]:
 
 def rows(make: Callable[..., Task], count: int) -> list[PackedRow]:
     return make(tiny.wire()).rows(np.random.default_rng(0), count)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        ChainTask, ChanceTask, KinTask, NetworksTask, PlacesTask, StoriesTask, TopicTask,
+        lambda wire: InversionTask(wire, "places", "capital"),
+        lambda wire: OrderTask(wire, ["speeches", "places"]),
+        lambda wire: WordingTask(wire, ["kin", "chance", "stories", "places"]),
+    ],
+    ids=lambda make: getattr(make, "__name__", ""),
+)  # fmt: skip
+def test_what_is_known_stands_in_the_order_in_which_it_is_asked(make: Callable[..., Task]) -> None:
+    """A core that was taught one order and asked in another would answer as if taught nothing."""
+    longest = 0
+    for row in rows(make, 40):
+        corpus = tiny.wire().parse(row.tokens.tolist())[0].text
+        for known, asked, _ in questions(row):
+            given = tuple(Binding(*pair) for pair in known.items())
+            assert in_order(Conditional(corpus, asked, given)).given == given
+            longest = max(longest, len(given))
+    assert longest
 
 
 def test_what_is_asked_of_a_family_is_what_its_pedigree_says() -> None:
@@ -174,11 +205,19 @@ def test_topics_are_known_until_they_are_expected() -> None:
                 (k, t) for k, asked, t in questions(row) if asked == "topic" and "text" in k
             )
 
+    def known(text: str) -> set[str]:
+        """Topics of the passages with these first words."""
+        return {topic for passage, topic in topics.items() if passage.startswith(text)}
+
+    lengths = set()
     for given, target in asked(0):
-        assert target == pytest.approx(firsts({topics[given["text"]]: 1.0}))
+        told = [pytest.approx(firsts({topic: 1.0})) for topic in known(given["text"])]
+        assert target in told
+        lengths.add(len(given["text"].split()))
+    assert max(lengths) == 60 and min(lengths) >= LEAST_WORDS and len(lengths) > 3
     task.expect(Sure(), np.random.default_rng(1))
     assert len(task.expectations["passages"]) == 20
-    expected = [t for given, t in asked(2) if given["text"] not in topics]
+    expected = [t for given, t in asked(2) if not known(given["text"])]
     assert len(expected) > 5
     for target in expected:
         assert target[tiny.wire().answer("navy")[0]] > 0.99

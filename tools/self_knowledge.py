@@ -51,7 +51,9 @@ CORPORA = ("names", "speeches", "places", *TRAINING)
 POOL = 160
 """Prompts whose questions are worked out at a time."""
 ASKED, VALUES = 2, 4
-"""Variables of one prompt that are asked about, and values of each whose probability is."""
+"""Variables of one prompt that are asked about at most, and values of each whose probability is."""
+ONE_SHARE = 0.5
+"""Prompts that ask about one: of names both others can be known then."""
 PAIR_SHARE = 0.3
 """Prompts that are also asked for a mutual information; as many are for a correlation."""
 NAMES_SHARE = 0.35
@@ -97,7 +99,7 @@ class Questions:
             corpus = self._corpus(rng)
             values = self._draw[corpus](rng)
             short = _short(corpus, values, rng)
-            asked, found = short[:ASKED], list[Measure]()
+            asked, found = short[: 1 if rng.random() < ONE_SHARE else ASKED], list[Measure]()
             given = _given(corpus, values, short, asked, rng)
             for one in asked:
                 for value in self._some(corpus, one, values[one.name], rng):

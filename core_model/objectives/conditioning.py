@@ -1,4 +1,4 @@
-r"""Conditioning: the order in which variables are known must not matter.
+r"""Conditioning: the order in which labels are known must not matter; the document stands first.
 
     gap = mean_i KL(c ‖ q_i),   c(v) ∝ exp mean_i log q_i(v)
 
@@ -10,21 +10,26 @@ smallest mean KL(c ‖ q_i), so the gap is 0 only where all orders agree.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import factorial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from core_model import corpora
+from core_model.errors import CandorError
+from core_model.graph import Schema, Variable
 from core_model.notation import Binding
-from core_model.planning import Conditional
+from core_model.planning import Conditional, in_order
 from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
 from core_model.wire import Wire
 
 ORDERS = 3
 MOST_KNOWN = 5
-MOST_VALUES = 50
-"""Variables of more are not asked: each order reads the whole tree of the values."""
+DOCUMENT_SHARE = 0.6
+"""How often the document is known, which stands first in every order."""
+ANSWERS = 12
+"""Values scored; of more, the true one and some others."""
 
 
 def consensus_gap(ways: Tensor) -> Tensor:
@@ -34,14 +39,25 @@ def consensus_gap(ways: Tensor) -> Tensor:
     return (consensus.exp() * (consensus - each)).sum(dim=1).mean()
 
 
+def _labels(schema: Schema) -> list[Variable]:
+    """The variables that may be known in any order: neither texts nor the document."""
+    return [v for v in schema.variables if v.kind != "open" and v.name != schema.document]
+
+
 class OrderTask:
-    """A closed variable given two labels or more of a record, in several random orders."""
+    """A closed variable given two labels or more of a record, in several random orders.
+
+    Raises CandorError for a corpus whose records have too few labels for two orders.
+    """
 
     corpora: tuple[str, ...] = ()
 
     def __init__(self, wire: Wire, names: Sequence[str]) -> None:
         self._wire = wire
         self._draw = {name: corpora.load(name).drawer("train") for name in names}
+        for name in names:
+            if len(_labels(corpora.schema(name))) < 3:
+                raise CandorError(f"'{name}' has too few labels for two orders of what is known.")
 
     def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
         """One record a row."""
@@ -50,19 +66,29 @@ class OrderTask:
 
     def _row(self, name: str, rng: np.random.Generator) -> PackedRow:
         schema = corpora.schema(name)
-        values = self._draw[name](rng)
-        short = [v for v in schema.variables if v.name in values and v.kind != "open"]
-        asked = str(rng.choice([v.name for v in short if 1 < len(v.values) <= MOST_VALUES]))
-        others = [str(v) for v in rng.permutation([v.name for v in short if v.name != asked])]
-        known = others[: int(rng.integers(2, max(2, min(MOST_KNOWN, len(others))) + 1))]
-        tree = PrefixTree.build(
-            [self._wire.answer(value) for value in schema.variable(asked).values]
-        )
+        closed: list[str] = []
+        labels: list[str] = []
+        while len(labels) < 3 or not closed:  # of some records less is known
+            values = self._draw[name](rng)
+            labels = [v.name for v in _labels(schema) if v.name in values]
+            closed = [v for v in labels if len(schema.variable(v).values) > 1]
+        asked = str(rng.choice(closed))
+        others = [str(v) for v in rng.permutation(labels) if v != asked]
+        known = others[: int(rng.integers(2, min(MOST_KNOWN, len(others)) + 1))]
+        document = [schema.document] if schema.document in values else []
+        if rng.random() >= DOCUMENT_SHARE:
+            document = []
+        others = [str(v) for v in rng.permutation(schema.variable(asked).values)]
+        scored = list(dict.fromkeys([values[asked], *others]))[:ANSWERS]
+        tree = PrefixTree.build([self._wire.answer(value) for value in scored])
         builder = RowBuilder()
         places = []
-        for _ in range(ORDERS):
-            given = tuple(Binding(str(v), values[str(v)]) for v in rng.permutation(known))
-            prompt = self._wire.prompt(Conditional(name, asked, given))
+        orders: dict[tuple[str, ...], None] = {}
+        while len(orders) < min(ORDERS, factorial(len(known))):
+            orders[tuple(map(str, rng.permutation(known)))] = None
+        for order in orders:
+            given = tuple(Binding(v, values[v]) for v in (*document, *order))
+            prompt = self._wire.prompt(in_order(Conditional(name, asked, given)))
             places.append(builder.score(tree, builder.prompt(prompt)))
         return builder.build(
             lambda log_p: consensus_gap(torch.stack([log_p[place] for place in places]))

@@ -15,6 +15,7 @@ reader learns first is not asked: that depends on the telling.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -25,14 +26,14 @@ from core_model import corpora, wordings
 from core_model.corpora import chance, kin, stories
 from core_model.errors import CandorError
 from core_model.notation import Binding
-from core_model.planning import Conditional
+from core_model.planning import Conditional, in_order
 from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
 from core_model.wire import Wire
 
 WAYS = 4
 FACTS = ("first", "last", "before")
 """What is asked of a story that does not depend on how it is told."""
-ANSWERS = 12
+ANSWERS = 16
 """Values scored of one question; of more, the true one and some others."""
 MOST_KNOWN = 2
 LONGEST = 2000
@@ -85,7 +86,7 @@ class WordingTask:
         builder = RowBuilder()
 
         def scored(asked: str) -> slice:
-            conditional = Conditional(name, asked, given)
+            conditional = in_order(Conditional(name, asked, given))
             return builder.score(tree, builder.prompt(self._wire.prompt(conditional)))
 
         named = scored(relation)
@@ -112,11 +113,19 @@ class WordingTask:
             if schema.document in values and schema.document != relation and rng.random() < 0.7:
                 known = [schema.document, *known[:1]]
         given = tuple(Binding(v, values[v][:LONGEST]) for v in known)
-        return given, relation, values[relation], self._answers(name, relation, rng)
+        return given, relation, values[relation], self._answers(name, relation, values, rng)
 
-    def _answers(self, name: str, relation: str, rng: np.random.Generator) -> Sequence[str]:
-        """Answers that may be scored: all there are, or those of some other records."""
+    def _answers(
+        self, name: str, relation: str, record: Mapping[str, str], rng: np.random.Generator
+    ) -> Sequence[str]:
+        """Answers that may be scored: all there are, or those of some other records.
+
+        Of those in a story only people who are in it: others would hardly be taken for the answer.
+        """
         values = corpora.schema(name).variable(relation).values
+        if name == "stories":
+            told = set(re.findall(r"\w+", record["story"]))
+            return [value for value in values if value in told] or values
         if values:
             return values
         return [self._draw[name](rng)[relation] for _ in range(2 * ANSWERS)]
@@ -126,8 +135,8 @@ def _of_a_family(rng: np.random.Generator) -> Question:
     family, text = kin.draw(rng, "train")
     person, relation = str(rng.choice(family.people)), str(rng.choice(list(kin.RELATIONS)))
     true = max(family.of(relation, person).items(), key=lambda item: item[1])[0]
-    values = corpora.schema("kin").variable(relation).values
-    return (Binding("family", text), Binding("person", person)), relation, true, values
+    near = [*family.people, kin.NOBODY]
+    return (Binding("family", text), Binding("person", person)), relation, true, near
 
 
 def _of_a_source(rng: np.random.Generator) -> Question:

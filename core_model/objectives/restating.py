@@ -31,7 +31,9 @@ from core_model.wire import Wire
 
 WAYS = 3
 """Wordings of a reply beside its own."""
-PROMPT_TOKENS, REPLY_TOKENS = 80, 100
+PROMPT_TOKENS, REPLY_TOKENS, WHOLE_TOKENS = 260, 100, 300
+WHOLE_SHARE = 1 / 3
+"""Rows that have most of a reply: where it is judged it is whole."""
 
 
 def cautious(unsafe: Tensor, stated: float) -> Tensor:
@@ -77,7 +79,8 @@ class RestatingTask:
         known = Binding("prompt", begun(prompt, PROMPT_TOKENS))
         builder = RowBuilder()
         places = []
-        for text in restatements(begun(reply, REPLY_TOKENS), WAYS, rng):
+        kept = WHOLE_TOKENS if rng.random() < WHOLE_SHARE else REPLY_TOKENS
+        for text in restatements(begun(reply, kept), WAYS, rng):
             asked = Conditional("safety", "safe", (known, Binding("reply", text)))
             after = builder.prompt(self._wire.prompt(asked))
             places.append(builder.score(self._tree, after))

@@ -20,7 +20,7 @@ from core_model.corpora import kin
 from core_model.corpora.base import refuse_held_out
 from core_model.corpora.places import held_out_compound
 from core_model.notation import Binding, Draw, Step
-from core_model.planning import Conditional, at_once, learnt_chains, plan
+from core_model.planning import Conditional, at_once, in_order, learnt_chains, plan
 from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
 from core_model.tasks.kin import SIMPLE
 from core_model.wire import Wire
@@ -106,7 +106,7 @@ def chain_row(
     tree = PrefixTree.build([wire.answer(value) for value in answers])
 
     def scored(conditional: Conditional, of: PrefixTree) -> slice:
-        return builder.score(of, builder.prompt(wire.prompt(conditional)))
+        return builder.score(of, builder.prompt(wire.prompt(in_order(conditional))))
 
     lies_between = scored(
         first.bind(()), PrefixTree.build([wire.answer(value) for value in between])

@@ -47,12 +47,17 @@ class KinTask:
             for _ in range(QUESTIONS_A_PERSON):
                 question, answers = asked(family, str(person), rng)
                 self._ask(builder, after, question, answers, rng)
-        mother, father, _ = family.couples[int(rng.integers(len(family.couples)))]
+        mother, father, children = family.couples[int(rng.integers(len(family.couples)))]
         pair = [("father", father), ("mother", mother)]
         after = start
         for place in rng.permutation(2):
             after = builder.extend(self._wire.binding(*pair[place]), after)
         self._ask(builder, after, "child", family.of("child", father, mother), rng)
+        # Asked jointly, the second of two relations of a person is asked with the first one known.
+        (known, one), (other, true) = (pair[place] for place in rng.permutation(2))
+        after = builder.extend(self._wire.binding("person", str(rng.choice(children))), start)
+        after = builder.extend(self._wire.binding(known, one), after)
+        self._ask(builder, after, other, {true: 1.0}, rng)
         if rng.random() < 0.1:
             after = builder.extend(self._wire.binding("person", NOBODY), start)
             self._ask(builder, after, str(rng.choice(SIMPLE)), {NOBODY: 1.0}, rng)

@@ -40,10 +40,11 @@ from core_model.wire import Wire
 SENTENCE = re.compile(r"[.!?:]\s+|\n+")
 VERDICTS = ("safe", "refusal", "harmful")
 ASKED = (*VERDICTS, "category")
-PROMPT_TOKENS, REPLY_TOKENS = 80, 100
-DIALOGUE_TOKENS = 260
+PROMPT_TOKENS, REPLY_TOKENS = 260, 100
+"""What is kept of a prompt: what it asks for may stand at its end."""
+DIALOGUE_TOKENS = 420
 """What is kept of a prompt behind earlier turns."""
-WHOLE_TOKENS = 320
+WHOLE_TOKENS = 450
 """What is kept of a reply, and in `WHOLE_SHARE` of the rows: replies are judged whole."""
 WHOLE_SHARE = 0.4
 LATER_SHARE = 0.3

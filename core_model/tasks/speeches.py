@@ -118,7 +118,7 @@ class SpeechesTask:
     def _ask_early(
         self, builder: RowBuilder, text: int, index: int, rng: np.random.Generator
     ) -> None:
-        """The author's first token and the year, asked before the passage ends.
+        """The author's first token, the year, party and medium, asked before the passage ends.
 
         A passage cut short is a passage too, and one more question behind it costs a few tokens
         where another passage would cost a hundred.
@@ -133,6 +133,9 @@ class SpeechesTask:
             if not place:
                 asked = builder.extend(self._wire.query("year"), after)
                 year.ask(builder, asked, self._target("year", index), rng, 2, 0.2)
+            else:
+                other = "party" if rng.random() < 0.5 else "medium"
+                self._ask(builder, after, other, self._target(other, index), rng, 0.2)
 
     def _write(self, record: Record, rng: np.random.Generator) -> PackedRow:
         """A passage from a random subset of its labels, in random order; possibly from none."""

@@ -27,6 +27,10 @@ POOL = 300
 LABELS = ("author", "year", "party", "medium")
 KNOWN_SHARE = 0.5
 """Rows about passages whose topic is known; the others' is expected."""
+ALONE_SHARE = 0.5
+"""Passages that are written on their topic alone."""
+SHORT_SHARE, LEAST_WORDS = 0.35, 8
+"""Passages that are read from their first words only."""
 WRITTEN_SHARE, TOLD_SHARE = 0.2, 0.3
 """Rows that write a passage on its topic, and that tell the topic from other labels."""
 
@@ -84,12 +88,16 @@ class TopicTask:
         known = [Binding(v, values[v]) for v in order[: int(rng.integers(len(LABELS) + 1))]]
         if kind < WRITTEN_SHARE:
             topic = TOPICS[int(rng.choice(len(TOPICS), p=topics / topics.sum()))]
-            self._write(builder, values["text"], [Binding("topic", topic), *known[:1]], rng)
+            beside = known[: int(rng.random() >= ALONE_SHARE)]
+            self._write(builder, values["text"], [Binding("topic", topic), *beside], rng)
         elif kind < WRITTEN_SHARE + TOLD_SHARE:
             self._read(builder, known, topics, rng)
         else:
             # The topic of a passage is nearly always plain from the passage alone.
-            text = Binding("text", values["text"])
+            words = values["text"].split(" ")
+            if rng.random() < SHORT_SHARE and len(words) > LEAST_WORDS:
+                words = words[: int(rng.integers(LEAST_WORDS, len(words)))]
+            text = Binding("text", " ".join(words))
             self._read(builder, [text, *(known if rng.random() < 0.3 else [])], topics, rng)
         return builder.build()
 
