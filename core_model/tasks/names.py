@@ -18,6 +18,8 @@ NAMES_A_PROMPT = 16
 FAVOUR_BY_TOKENS = np.array([0.4, 1.0, 1.5])
 """How readily names of one, two, and three or more tokens are drawn: the longer, the harder."""
 YEARS_A_ROW = 3
+YEAR_ALONE_SHARE, SEX_ALONE_SHARE, NOTHING_SHARE = 0.2, 0.25, 0.15
+"""Rows that also ask for a name of a year, of a sex, or of nothing known: as people often do."""
 
 
 class NamesTask:
@@ -65,16 +67,16 @@ class NamesTask:
             for either in range(len(SEXES)):
                 after = builder.extend(self._wire.binding("sex", SEXES[either]), shared)
                 self._ask_one_name(builder, after, self._counts[either, year], rng)
-            if rng.random() < 0.1:
+            if rng.random() < YEAR_ALONE_SHARE:
                 self._ask_one_name(builder, shared, self._counts[:, year].sum(axis=0), rng)
         else:
             shared = builder.extend(self._wire.binding("sex", SEXES[sex]), start)
             for one in dict.fromkeys([year, *(self._cells[i][1] for i in others)]):
                 after = builder.extend(self._wire.binding("year", YEARS[one]), shared)
                 self._ask_one_name(builder, after, self._counts[sex, one], rng)
-            if rng.random() < 0.06:
+            if rng.random() < SEX_ALONE_SHARE:
                 self._ask_one_name(builder, shared, self._by_sex[sex], rng)
-            if rng.random() < 0.04:
+            if rng.random() < NOTHING_SHARE:
                 self._ask_one_name(builder, start, self._name_totals, rng)
         return builder.build()
 
