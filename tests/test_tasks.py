@@ -14,16 +14,25 @@ from core_model.corpora import kin
 from core_model.corpora.networks import HELD_OUT, Network
 from core_model.corpora.places import held_out_compound
 from core_model.notation import Binding, Draw
-from core_model.objectives import ChainTask, InversionTask, OrderTask, WordingTask
+from core_model.objectives import (
+    ChainTask,
+    InversionTask,
+    OrderTask,
+    PriorTask,
+    RetellingTask,
+    WordingTask,
+)
 from core_model.planning import Conditional, in_order
 from core_model.prefix_tree import PackedRow
 from core_model.recipe import Task
 from core_model.tasks import (
     ChanceTask,
     KinTask,
+    NamesTask,
     NetworksTask,
     PlacesTask,
     StoriesTask,
+    SummaryTask,
     TopicTask,
 )
 from core_model.tasks.kin import TWO_PARENTS, two_parents
@@ -74,7 +83,9 @@ def rows(make: Callable[..., Task], count: int) -> list[PackedRow]:
 @pytest.mark.parametrize(
     "make",
     [
-        ChainTask, ChanceTask, KinTask, NetworksTask, PlacesTask, StoriesTask, TopicTask,
+        ChainTask, ChanceTask, KinTask, NamesTask, NetworksTask, PlacesTask, RetellingTask,
+        StoriesTask, SummaryTask, TopicTask,
+        lambda wire: PriorTask(wire, "speeches", "author"),
         lambda wire: InversionTask(wire, "places", "capital"),
         lambda wire: OrderTask(wire, ["speeches", "places"]),
         lambda wire: WordingTask(wire, ["kin", "chance", "stories", "places"]),

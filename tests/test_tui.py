@@ -190,16 +190,21 @@ async def test_a_server_that_answers_is_named(tmp_path: Path) -> None:
         await wait_until(pilot, lambda: f"ready, on {url}" in shown(app, "#state"), "state")
 
 
-async def test_a_core_that_does_not_load_says_so_and_is_tried_again(tmp_path: Path) -> None:
+def loads_after(failures: int) -> tuple[Callable[[Progress], AgentFactory], list[int]]:
+    """Loads a core once it has failed so often, and the tries it was given."""
     tries: list[int] = []
-    agent = FakeAgent(echoes)
 
     def load(progress: Progress) -> AgentFactory:
         tries.append(1)
-        if len(tries) == 1:
+        if len(tries) <= failures:
             raise WeightsError("The weights are cut short. Run scripts/chat again.")
-        return agent.load(progress)
+        return FakeAgent(echoes).load(progress)
 
+    return load, tries
+
+
+async def test_a_core_that_does_not_load_says_so_and_is_tried_again(tmp_path: Path) -> None:
+    load, tries = loads_after(1)
     async with running(tmp_path, load=load) as (app, pilot):
         await wait_until(pilot, lambda: "cut short" in shown(app, "#notice"))
         await ask(pilot, app, "hello")
@@ -209,15 +214,7 @@ async def test_a_core_that_does_not_load_says_so_and_is_tried_again(tmp_path: Pa
 
 
 async def test_comparing_tries_a_core_again_that_did_not_load(tmp_path: Path) -> None:
-    tries: list[int] = []
-    agent = FakeAgent(echoes)
-
-    def load(progress: Progress) -> AgentFactory:
-        tries.append(1)
-        if len(tries) < 3:
-            raise WeightsError("The weights are cut short. Run scripts/chat again.")
-        return agent.load(progress)
-
+    load, tries = loads_after(2)
     async with running(tmp_path, load=load) as (app, pilot):
         await wait_until(pilot, lambda: "cut short" in shown(app, "#notice"))
         await ask(pilot, app, "hello")
