@@ -18,7 +18,7 @@ NAMES_A_PROMPT = 16
 FAVOUR_BY_TOKENS = np.array([0.4, 1.0, 1.5])
 """How readily names of one, two, and three or more tokens are drawn: the longer, the harder."""
 YEARS_A_ROW = 3
-YEAR_ALONE_SHARE, SEX_ALONE_SHARE, NOTHING_SHARE = 0.2, 0.25, 0.15
+YEAR_ALONE_SHARE, SEX_ALONE_SHARE, NOTHING_SHARE = 0.2, 0.4, 0.15
 """Rows that also ask for a name of a year, of a sex, or of nothing known: as people often do."""
 
 
