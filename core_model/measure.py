@@ -5,9 +5,9 @@
 3. After each, write the JSON file and the table that is made of it; at the end, the figures, and
    the temperatures of the model card.
 
-A file that holds results of the same adapter, seed and extent is added to, else replaced. With
-`--beside` the measures are run on another model, and its figures stand as baselines beside those
-that the file has.
+A file that holds results of the same adapter, seed and extent is added to, else replaced; several
+processes may add to one file. With `--beside` the measures are run on another model, and its
+figures stand as baselines beside those that the file has.
 """
 
 from __future__ import annotations
@@ -152,6 +152,8 @@ def main(arguments: list[str] | None = None) -> int:
         stored = Report.read(json_path) if json_path else None
         run = not options.render
         report = _run(names, options, stored, json_path, table_path) if run else stored
+        if run and json_path:
+            report = Report.read(json_path)  # with what other processes have added
         if table_path:
             write(table_path, table(report))
             draw(report, table_path.parent / "figures")
@@ -184,7 +186,7 @@ def _run(
 
     def finished(so_far: Report) -> None:
         if json_path:
-            so_far.save(json_path)
+            so_far = so_far.added_to(json_path, names)
         if table_path:
             write(table_path, table(so_far))
 

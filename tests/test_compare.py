@@ -14,6 +14,7 @@ from core_model.adapter import FILE
 from core_model.base_files import sha256
 from core_model.config import Settings
 from core_model.errors import CandorError, StorageError
+from core_model.measures.result import Options
 from persona.rivals import compare
 from persona.rivals.agents import FINISHED, folder_of
 from persona.rivals.compare import available
@@ -250,3 +251,17 @@ def test_what_was_examined_is_kept_as_long_as_its_adapter_is_the_same(tmp_path: 
     assert not compare._is_current(settings, dpo)
     assert compare._is_current(settings, replace(dpo, adapter=sha256(folder / FILE)))
     assert compare._is_current(settings, examined("base", 1))
+
+
+def test_a_comparison_goes_on_where_it_was_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, settings = tmp_path / "compare.json", Settings(tmp_path, tmp_path)
+    done = examined("base", 1, gives_in=[[1.0]])
+    before = Comparison("2030-01-01", True, 0, compare.suite_sha256(), (done,))
+    before.save(path)
+    monkeypatch.setattr(compare, "load_core", lambda settings: None)
+    monkeypatch.setattr(compare, "examine", None)  # nothing is left to examine
+    goes_on = compare.compare(settings, Options(0, quick=True), ["base"], path)
+    assert goes_on.examined == Comparison.read(path).examined == before.examined
+    assert "1 of 1 are examined already" in capsys.readouterr().err

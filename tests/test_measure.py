@@ -715,6 +715,19 @@ def test_report_is_read_back_as_it_was_saved(tmp_path: Path) -> None:
         Report.read(path)
 
 
+def test_what_another_process_added_to_the_file_stays(tmp_path: Path) -> None:
+    path = tmp_path / "docs" / "m.json"
+    begun = Report("ab12", 3, False)
+    newer, older = Measured(date="2030-01-03"), Measured(date="2030-01-01")
+    begun.with_result("names", newer).added_to(path, ["names"])
+    mine = begun.with_result("names", older).with_result("time", newer)
+    whole = mine.added_to(path, ["time"])
+    assert whole.results == {"names": newer, "time": newer}
+    assert Report.read(path) == whole
+    other = Report("cd34", 3, False).with_result("time", older)
+    assert other.added_to(path, ["time"]) == other == Report.read(path)
+
+
 def test_a_failed_measure_does_not_stop_the_others() -> None:
     seen: list[int] = []
     with registered(split_names(), toy.speeches()) as core:

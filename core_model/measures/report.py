@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,23 @@ class Report:
     def save(self, path: Path) -> None:
         """Write the JSON file; raises StorageError."""
         write(path, json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n")
+
+    def added_to(self, path: Path, names: Sequence[str]) -> Report:
+        """Write the results of these measures beside the others that the file has by now.
+
+        Another process may have added to it meanwhile. Returns what the file holds then; raises
+        StorageError.
+        """
+        from filelock import FileLock
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(path.name + ".lock")):
+            stored = Report.read(path)
+            others = stored.results if stored is not None and self.comparable(stored) else {}
+            own = {name: self.results[name] for name in names if name in self.results}
+            whole = replace(self, results={**self.results, **others, **own})
+            whole.save(path)
+        return whole
 
 
 def write(path: Path, text: str) -> None:

@@ -143,16 +143,20 @@ def compare(
 ) -> Comparison:
     """All agents through the suite, one process a processor, each on one thread.
 
-    path: where each is stored as it is done, in place of its earlier result, beside what is there
-    of the same suite, extent, seed and adapters. only_run: one run of each, not all. Raises
-    CandorError where one failed, when the others are done.
+    path: where each is stored as it is done, beside what is there of the same suite, extent, seed
+    and adapters, which is not examined again: a comparison that was interrupted goes on. only_run:
+    one run of each, not all. Raises CandorError where one failed, when the others are done.
     """
-    runs = [each for each in available(agents) if only_run in (None, each[1])]
+    asked_for = [each for each in available(agents) if only_run in (None, each[1])]
     before = Comparison.read(path) if path is not None and path.exists() else None
     asked = options.quick, options.seed, suite_sha256()
     found: dict[tuple[str, int], Examined] = {}
     if before is not None and (before.quick, before.seed, before.suite) == asked:
         found = {(e.agent, e.run): e for e in before.examined if _is_current(settings, e)}
+    runs = [each for each in asked_for if each not in found]
+    if len(runs) < len(asked_for):
+        kept = f"{len(asked_for) - len(runs)} of {len(asked_for)} are examined already"
+        print(f"{kept}; delete {path} to examine them again.", file=sys.stderr)
     load_core(settings)  # what is made at the first start is made once
     alone = replace(settings, threads=1)
     processes = max(1, min(len(runs), os.cpu_count() or 1))
@@ -161,7 +165,7 @@ def compare(
     date = datetime.now(UTC).date().isoformat()
 
     def so_far() -> Comparison:
-        return Comparison(date, *asked, tuple(found.values()))
+        return Comparison(date, *asked, tuple(found[each] for each in sorted(found)))
 
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=spawn) as pool:

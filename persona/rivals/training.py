@@ -16,11 +16,13 @@ Sources: Rafailov et al. 2023 (DPO), Shao et al. 2024 (GRPO), He et al. 2025 (ad
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -348,7 +350,9 @@ def build(methods: Sequence[str], runs: Sequence[int], steps: int, settings: Set
 def _settings_of(method: str, steps: int, start: Path) -> str:
     """What a run depends on, as JSON: another of it is another rival."""
     if method == SUPERVISED:
-        return json.dumps({"recipe": sha256(RECIPE), "start": sha256(RELEASE / FILE)})
+        said = json.dumps(tomllib.loads(RECIPE.read_text(encoding="utf-8")), sort_keys=True)
+        recipe = hashlib.sha256(said.encode()).hexdigest()  # of what it says, not of its comments
+        return json.dumps({"recipe": recipe, "start": sha256(RELEASE / FILE)})
     rewards = sha256(Path(approval_rules.__file__)) + sha256(Path(stances.__file__))
     of_start = sha256(start / FILE)
     return json.dumps(
