@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 MODEL = "openvino_model.xml"
 CACHE_BLOCKS = 720
 """Of 32 tokens each: a prompt and 64 texts at their longest, and a reply beside them."""
+READ_AT_ONCE = 96
+"""Tokens of all prompts in a step, and at least one of each text: a stop waits for the step's end."""
 RULED_OUT = -1e9
 KV_CACHE = "f16"
 """What keys and values are kept in; bfloat16 where that is computed in. Not left to the engine: its
@@ -242,6 +244,7 @@ class OpenVinoSampler:
 
         scheduler = genai.SchedulerConfig()
         scheduler.num_kv_blocks = CACHE_BLOCKS
+        scheduler.max_num_batched_tokens = READ_AT_ONCE
         scheduler.enable_prefix_caching = True
         # Not compiled ahead (CACHE_DIR): that takes as long to read and 40 MB more.
         options: dict[str, object] = {"KV_CACHE_PRECISION": KV_CACHE}

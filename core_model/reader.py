@@ -22,7 +22,7 @@ KEPT_BYTES = 200_000_000
 """Of prompts that are kept: some eight thousand tokens in bfloat16, or a thousand short ones."""
 FEW = 32
 """Tokens behind a kept prompt that are sooner read again with what follows than kept as well."""
-READ_AT_ONCE = 512
+READ_AT_ONCE = 256
 """Tokens of a prompt: a layer of so many is computed within the time that a stop may take."""
 HEAD_ROWS = 128
 """Tokens whose scores over the whole vocabulary stand in memory at a time."""
