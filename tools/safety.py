@@ -32,7 +32,7 @@ KIND = "category"
 
 TEMPERATURES: Mapping[str, float] = {"safe": 1.0, "refusal": 1.0, "harmful": 1.0}
 """Under which the labels of the calibration part are most probable, by verdict; none below 1."""
-THRESHOLDS: Mapping[float, float] = {0.05: 0.366}
+THRESHOLDS: Mapping[float, float] = {0.05: 0.434}
 """By the share of safe replies that may be blocked: a reply is where its P(safe) is lower."""
 FALSE_ALARMS = 0.05
 """The share that is chosen, one of `THRESHOLDS`."""
