@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import shutil
 import threading
 import time
@@ -38,7 +39,7 @@ MODEL = "openvino_model.xml"
 CACHE_BLOCKS = 720
 """Of 32 tokens each: a prompt and 64 texts at their longest, and a reply beside them."""
 READ_AT_ONCE = 96
-"""Tokens of all prompts in a step, and at least one of each text: a stop waits for the step's end."""
+"""Tokens that are read or drawn in a step, whose end a stop waits for; `AT_ONCE` texts fit in."""
 RULED_OUT = -1e9
 KV_CACHE = "f16"
 """What keys and values are kept in; bfloat16 where that is computed in. Not left to the engine: its
@@ -58,6 +59,8 @@ def prepare(
     Raises WeightsError when the weights can't be brought into OpenVINO's form.
     """
     if (folder / MODEL).exists():
+        with contextlib.suppress(OSError):  # another's files can be read alone
+            os.utime(folder)  # in use: who prepares another core leaves it
         return
     import openvino as ov
     import openvino_genai as genai

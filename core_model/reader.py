@@ -19,7 +19,7 @@ from core_model.decoder import Cache, Decoder
 from core_model.wire import Wire
 
 KEPT_BYTES = 200_000_000
-"""Of prompts that are kept: some eight thousand tokens in bfloat16, or a thousand short ones."""
+"""Of prompts that are kept: some eight thousand tokens in bfloat16, half of that in float32."""
 FEW = 32
 """Tokens behind a kept prompt that are sooner read again with what follows than kept as well."""
 READ_AT_ONCE = 256
@@ -32,19 +32,16 @@ Path = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt that was read: its cache, the hidden state (D,) of its last token, and the
-    log-probabilities (V,) of the next token of a text.
-    """
+    """A prompt that was read: its cache and the hidden state (D,) of its last token."""
 
     tokens: Path
     cache: Cache
     hidden: Tensor
-    following: Tensor
 
     @property
     def bytes(self) -> int:
         """Size of all of it."""
-        return self.cache.bytes + self.hidden.nbytes + self.following.nbytes
+        return self.cache.bytes + self.hidden.nbytes
 
 
 @dataclass(slots=True)
@@ -104,7 +101,7 @@ class Reader:
             )
         # Copied: a view would keep the states of all tokens.
         hidden = hidden[0, -1].clone()
-        read = Prompt(key, cache, hidden, self.log_softmax(hidden))
+        read = Prompt(key, cache, hidden)
         self._kept[key] = read
         while len(self._kept) > 1 and sum(p.bytes for p in self._kept.values()) > KEPT_BYTES:
             self._kept.popitem(last=False)
@@ -124,6 +121,10 @@ class Reader:
         self.use.reused += len(kept)
         self._kept.move_to_end(kept)
         return self._kept[kept], key[len(kept) :]
+
+    def following(self, read: Prompt) -> Tensor:
+        """Log-probabilities (V,) of the next token of a text behind a prompt."""
+        return self.log_softmax(read.hidden)
 
     def log_softmax(self, hidden: Tensor) -> Tensor:
         """Log-probabilities (…, V) of the next token of a text behind hidden states (…, D)."""
@@ -195,14 +196,14 @@ class Reader:
         """Log-probabilities (V,) behind each path of tokens."""
         prefixes = {path[:end] for path in paths for end in range(1, len(path) + 1)}
         if not prefixes:
-            return [read.following for _ in paths]
+            return [self.following(read) for _ in paths]
         order = sorted(prefixes, key=lambda prefix: (len(prefix), prefix))
         place = {prefix: i for i, prefix in enumerate(order)}
         tokens = np.array([prefix[-1] for prefix in order])
         parents = np.array([place.get(prefix[:-1], -1) for prefix in order])
         hidden = self.branches(read, tokens, parents)
         following = iter(self.log_softmax(hidden[[place[path] for path in paths if path]]))
-        return [next(following) if path else read.following for path in paths]
+        return [next(following) if path else self.following(read) for path in paths]
 
 
 def draw(probabilities: Tensor, rng: np.random.Generator) -> Tensor:

@@ -69,7 +69,7 @@ class TorchSampler:
     ) -> Generator[int]:
         """As `Sampler.stream`."""
         read = self._reader.prompt(prompt)
-        cache, following = read.cache.repeated(1), read.following
+        cache, following = read.cache.repeated(1), self._reader.following(read)
         while True:
             token = draw_at(following, rng, temperature)
             yield token
@@ -83,7 +83,7 @@ class TorchSampler:
     ) -> list[list[int]]:
         read = self._reader.prompt(prompt)
         cache = read.cache.repeated(n)
-        tokens = draw(read.following.exp().expand(n, -1), rng)
+        tokens = draw(self._reader.following(read).exp().expand(n, -1), rng)
         rows: list[list[int]] = [[] for _ in range(n)]
         alive = torch.arange(n)
         for _ in range(limit):

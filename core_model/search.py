@@ -123,7 +123,7 @@ def _tail(
     totals = np.zeros(TAIL_PATHS)
     alive = np.arange(TAIL_PATHS)
     cache = prompt.cache.repeated(TAIL_PATHS)
-    following = prompt.following.expand(TAIL_PATHS, -1)
+    following = reader.following(prompt).expand(TAIL_PATHS, -1)
     for depth in range(TAIL_TOKENS):
         p = following.double().exp()
         forced: dict[int, int] = {}

@@ -103,7 +103,7 @@ class TorchCore(WireCore):
         self, read: Sequence[int], rng: np.random.Generator, temperature: float, guard: NumberGuard
     ) -> int:
         """The next token, drawn from those that the guard allows."""
-        log_p = self._reader.prompt(read).following.clone()
+        log_p = self._reader.following(self._reader.prompt(read))
         allowed = torch.from_numpy(guard.allowed())
         log_p[: len(allowed)][~allowed] = -torch.inf
         return draw_at(log_p, rng, temperature)

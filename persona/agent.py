@@ -72,7 +72,8 @@ class Agent:
 
     goals: what the author is conditioned on; None where the core has learnt of no authors, as a
     rival's has not. drafts: how many replies are written, of which one is kept. tools: the core
-    that tools and the safety query ask; None is `core`. temperature: of written replies.
+    that tools and the safety query ask; None is `core`. temperature: of written replies. in_full:
+    whether all is worked out that is only shown, as the data beside a list, and who wrote a reply.
     """
 
     core: Core
@@ -81,6 +82,7 @@ class Agent:
     drafts: int = 1
     tools: Core | None = None
     temperature: float = TEMPERATURE
+    in_full: bool = True
 
     def turn(
         self, history: Sequence[Exchange], question: str, cancel: threading.Event
@@ -149,7 +151,7 @@ class _Turn:
         if confidence is not None:
             yield confidence
         yield from self._judge(question, known, author, allowed)
-        if self.text not in told:  # composed words tell nothing of an author
+        if self.agent.in_full and self.text not in told:  # composed words have no author
             yield from self._read_back(known, author)
         yield Reply(self.id, self.text, self.calls, self.verdict)
 
@@ -195,12 +197,16 @@ class _Turn:
         self.calls = (*self.calls, ToolCall(call.tool, arguments))
         if error is None:
             try:
-                found = run(call.tool, arguments, Context(self.tools, self.seed))
+                found = run(call.tool, arguments, self._context)
                 result = safety.withhold(self.tools, found)
             except CandorError as failure:
                 error = failure.message
         yield ToolFinished(self.id, number, result, error)
         return result, result.summary if result is not None else f"error: {error}"
+
+    @property
+    def _context(self) -> Context:
+        return Context(self.tools, self.seed, "all" if self.agent.in_full else "spoken")
 
     @property
     def _has_conducts(self) -> bool:

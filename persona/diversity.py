@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -13,13 +12,13 @@ import numpy as np
 
 from core_model import corpora
 from core_model.config import Settings
-from core_model.core import Core
+from core_model.core import Core, Remembering
 from core_model.corpora.names import Names
 from core_model.errors import CandorError
 from core_model.measures.result import Floats, Goal, MeasureRow, Options, mean_of, measured
 from persona.agent import Agent
-from persona.asking import side_by_side
-from persona.events import Reply, TurnFailed
+from persona.asking import Asked, said_by_each
+from persona.events import TurnFailed
 from persona.rivals.base import Base
 
 DRAWS, QUICK_DRAWS = 20, 4
@@ -29,8 +28,8 @@ USUAL = 0.9
 NO_NAMES = frozenset({"Baby", "Infant", "Unknown", "Girl", "Boy"})
 """Given to babies on record, and words of a reply that names nobody."""
 OF_NAMES = (
-    "Suggest a name for a baby girl.",
-    "Suggest a name for a baby boy.",
+    "What would you name a little girl?",
+    "What would you name a little boy?",
     "Pick a random first name for a girl born in 1950.",
 )
 OF_TEXTS = (
@@ -160,13 +159,14 @@ def _ratio(
 
 
 def replies_of(core: Core, question: str, seeds: Sequence[int]) -> list[str]:
-    """The persona's reply to a question under each seed; raises CandorError where a turn fails."""
-    turns = [Agent(core, seed=seed).turn([], question, threading.Event()) for seed in seeds]
-    lasts = [events[-1] for events in side_by_side(turns, f"diversity, {question}")]
-    for last in lasts:
+    """The persona's draft for a question under each seed; raises CandorError where a turn fails."""
+    asked = Remembering(core)  # each of them chooses the same call
+    turns = [Asked(Agent(asked, seed=seed, in_full=False), question) for seed in seeds]
+    said = said_by_each(turns, f"diversity, {question}")
+    for last in (one.events[-1] for one in said):
         if isinstance(last, TurnFailed):
             raise CandorError(last.message)
-    return [last.text for last in lasts if isinstance(last, Reply)]
+    return [one.draft for one in said]
 
 
 def _drawn(

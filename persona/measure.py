@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from core_model.core import Core
+from core_model.core import Core, Remembering
 from core_model.errors import StorageError, ToolError
 from core_model.measure import main
 from core_model.measures.result import Goal, MeasureRow, Options, mean_of, measured
@@ -86,7 +86,9 @@ def _asked(core: Core, path: Path, options: Options) -> tuple[list[dict[str, Any
     """The questions of a file, and what each came to."""
     questions = read_questions(path)
     questions = questions[:QUICK] if options.quick else questions
-    turns = [Agent(core).turn([], q["question"], threading.Event()) for q in questions]
+    asked = Remembering(core)
+    agent = Agent(asked, in_full=False)
+    turns = [agent.turn([], q["question"], threading.Event()) for q in questions]
     seen = side_by_side(turns, f"persona, {path.stem}")
     return questions, [outcome(events, q) for events, q in zip(seen, questions, strict=True)]
 

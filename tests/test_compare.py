@@ -258,7 +258,9 @@ def test_a_comparison_goes_on_where_it_was_interrupted(
 ) -> None:
     path, settings = tmp_path / "compare.json", Settings(tmp_path, tmp_path)
     done = examined("base", 1, gives_in=[[1.0]])
-    before = Comparison("2030-01-01", True, 0, compare.suite_sha256(), (done,))
+    (tmp_path / FILE).write_bytes(b"core")
+    settings = replace(settings, adapter=tmp_path)
+    before = Comparison("2030-01-01", True, 0, compare.suite_sha256(settings), (done,))
     before.save(path)
     monkeypatch.setattr(compare, "load_core", lambda settings: None)
     monkeypatch.setattr(compare, "examine", None)  # nothing is left to examine

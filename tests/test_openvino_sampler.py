@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -154,8 +156,11 @@ def test_weights_that_cannot_be_prepared_leave_nothing(tmp_path: Path) -> None:
 
 def test_what_is_prepared_is_used_again(openvino_folder: Path) -> None:
     before = (openvino_folder / openvino_sampler.MODEL).stat().st_mtime_ns
+    os.utime(openvino_folder, (0, 0))
     prepare(tiny.SHAPE, {}, Path("none"), tiny.wire(), openvino_folder, tiny.quiet, compute_dtype())
     assert (openvino_folder / openvino_sampler.MODEL).stat().st_mtime_ns == before
+    # Who prepares another core deletes what has not been used for long.
+    assert time.time() - openvino_folder.stat().st_mtime < openvino_sampler.KEPT_SECONDS
 
 
 @pytest.mark.skipif(compute_dtype() != torch.bfloat16, reason="computed in float32 here")

@@ -15,7 +15,7 @@ from core_model.corpora import chance
 from core_model.measures.result import Options
 from core_model.planning import Conditional
 from core_model.torch_core import TorchCore
-from persona.asking import AT_ONCE, side_by_side
+from persona.asking import AT_ONCE, Asked, said_by_each, side_by_side
 from persona.authors import plan_turns
 from persona.conducts import situation
 from persona.dialogues import corpus_values, templates
@@ -38,11 +38,9 @@ from persona.rivals import suite
 from persona.rivals.figures import FIGURES, calibration_error
 from persona.rivals.replies import (
     ADMITS,
-    Asked,
     answers,
     names_a_capital,
     refuses,
-    said_by_each,
     stated_confidence,
     telling_words,
 )

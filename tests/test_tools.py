@@ -183,6 +183,16 @@ def test_a_summary_is_one_short_line(
     assert len(summary) < 200
 
 
+@pytest.mark.parametrize(("name", "arguments", "query"), CALLS)
+def test_what_is_spoken_is_the_same_where_nothing_else_is_worked_out(
+    core: Core, name: str, arguments: dict[str, Any], query: str
+) -> None:
+    whole, spoken = (call(core, name, method, **arguments) for method in ("all", "spoken"))
+    assert spoken.summary == whole.summary
+    assert len(spoken.estimates) <= len(whole.estimates)
+    assert spoken.samples == whole.samples
+
+
 @pytest.mark.parametrize("method", ["sampled", "all"])
 def test_the_seed_repeats_a_call(core: Core, method: ContextMethod) -> None:
     def samples(seed: int) -> tuple[str, ...]:

@@ -214,26 +214,9 @@ def test_a_prompt_that_is_kept_gives_the_same_numbers(
 
 def occupied(kept: Sequence[reader.Prompt]) -> int:
     """Bytes of memory that prompts hold, whole storages and not what is seen of them."""
-    tensors = [
-        t
-        for read in kept
-        for t in (*read.cache.keys, *read.cache.values, read.hidden, read.following)
-    ]
+    tensors = [t for read in kept for t in (*read.cache.keys, *read.cache.values, read.hidden)]
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
     return sum(storages.values())
-
-
-def test_short_prompts_are_kept_by_their_size_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What follows them takes more room than their keys and values."""
-    monkeypatch.setattr(reader, "KEPT_BYTES", 20_000)
-    core = fresh()
-    with torch.inference_mode():
-        for token in range(60, 100):
-            core._reader.prompt([token])
-    kept = list(core._reader._kept.values())
-    assert kept[-1].following.nbytes > kept[-1].cache.bytes
-    assert 1 < len(kept) < 40
-    assert occupied(kept) <= 20_000
 
 
 def test_what_the_cache_saves_can_be_read() -> None:

@@ -37,7 +37,8 @@ def confidence(call: Infer, context: Context) -> ToolResult:
         event = (Binding(call.variable, first.value),)
         asked = context.core.stated(Probability(call.corpus, event, known))
         found.append(asked)
-    data = distributions.counted_if_possible(query, text)
+    is_shown = context.method != "spoken"
+    data = distributions.counted_if_possible(query, text) if is_shown else None
     if data is not None:
         found.append(Estimate("data", data.probability_of(first.value), 0.0, data.n))
     most = math.log(max(len(model.answers), 1))

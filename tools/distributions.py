@@ -47,18 +47,22 @@ def exact(
 
 
 def sampled(
-    core: Core, query: Draw, data: str | None, n: int, rng: np.random.Generator
-) -> tuple[Distribution, tuple[str, ...]]:
+    core: Core, query: Draw, data: str | None, n: int, rng: np.random.Generator,
+    is_scored: bool = True,
+) -> tuple[Distribution, tuple[str, ...]]:  # fmt: skip
     """n samples, and their counts as a distribution.
 
     Its entropy is the mean of -log p over the samples, with stderr = sd / sqrt(n): that of the
     counts would be too small, since most of what is possible is never drawn. A chain that ends
-    in a closed variable has the entropy of the counts, corrected by the jackknife.
+    in a closed variable has the entropy of the counts, corrected by the jackknife. Where it
+    is_scored not, the entropy is that of the counts as they are.
     """
     values = core.sample(query, n, rng, data)
     counts = from_weights(
         notation.format(query), "sampled", {v: float(c) for v, c in Counter(values).items()}, n
     )
+    if not is_scored:
+        return counts, tuple(values)
     distinct = list(dict.fromkeys(values))
     places = np.array([distinct.index(value) for value in values])
     if n > 1 and len(query.steps) > 1 and answer_kind(query, data) == "closed":

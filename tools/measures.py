@@ -36,21 +36,25 @@ Methods = Mapping[OneMethod, Callable[[Core, Any, np.random.Generator], Estimate
 
 
 def estimates(
-    core: Core, query: Measure, method: OneMethod | Literal["all"], rng: np.random.Generator
-) -> tuple[Estimate, ...]:
+    core: Core, query: Measure, method: OneMethod | Literal["all", "spoken"],
+    rng: np.random.Generator,
+) -> tuple[Estimate, ...]:  # fmt: skip
     """Estimates of a measure by one method, or by all that exist for it and can be afforded.
 
     With "all", sampling is left out where an exact number stands and samples would need more
-    than one batch. Raises CandorError on a bad query and where no method exists.
+    than one batch; with "spoken" wherever one stands, and what the core states as well. Raises
+    CandorError on a bad query and where no method exists.
     """
     query = joint.resolve(query)
     methods = _METHODS[type(query)]
-    if method != "all":
+    if method != "all" and method != "spoken":
         return (methods[method](core, query, rng),)
     found: list[Estimate] = []
     refusals: dict[str, CandorError] = {}
     for name, measure in methods.items():
-        if name == "sampled" and found and not _takes_one_batch(query):
+        if name == "sampled" and found and (method == "spoken" or not _takes_one_batch(query)):
+            continue
+        if name == "asked" and method == "spoken":
             continue
         try:
             found.append(measure(core, query, rng))

@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from core_model.core import Core, Distribution, Estimate
 from core_model.errors import CandorError, ToolError
 
-ContextMethod = Literal["exact", "sampled", "data", "all"]
+ContextMethod = Literal["exact", "sampled", "data", "all", "spoken"]
+"""One method, all there are, or of all only what the line that may be spoken has."""
 
 
 @dataclass(frozen=True, slots=True)

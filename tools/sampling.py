@@ -44,7 +44,10 @@ def sample(call: Sample, context: Context) -> ToolResult:
         data = distributions.counted(query, None)
         values = distributions.draw_counted(data, call.n, rng)
     else:
-        model, values = distributions.sampled(context.core, query, None, call.n, rng)
+        is_shown = context.method != "spoken"
+        model, values = distributions.sampled(
+            context.core, query, None, call.n, rng, is_scored=is_shown
+        )
         if context.method == "all":
             data = distributions.counted_if_possible(query, None)
     return ToolResult(

@@ -46,8 +46,9 @@ NOT_ASKED = (
 )  # fmt: skip
 """Modules of the persona that no agent of the comparison runs on."""
 ENGINE = (
-    "core", "decoder", "numerals", "openvino_sampler", "planning", "prefix_tree", "reader",
-    "sampler", "search", "tokenizer", "torch_core", "vocabulary", "wire", "wire_core", "wordings",
+    "core", "decoder", "graph", "measures/in_words", "notation", "numerals", "openvino_sampler",
+    "planning", "prefix_tree", "reader", "sampler", "search", "shortening", "stated", "tokenizer",
+    "torch_core", "vocabulary", "wire", "wire_core", "wordings",
 )  # fmt: skip
 """Modules of the core that decide what an agent's words and figures are."""
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -119,18 +120,23 @@ def _is_current(settings: Settings, examined: Examined) -> bool:
         return True
 
 
-def suite_sha256() -> str:
-    """Checksum of what is asked, of how agents act on it, and of how their replies are read."""
+def suite_sha256(settings: Settings) -> str:
+    """Checksum of what is asked, of how agents act on it, and of how their replies are read.
+
+    Candor's own core is among it: all agents have their tools and verdicts from it.
+    """
     persona = Path(__file__).parent.parent
     apart = {persona / name for name in NOT_ASKED}
     files = [
         *persona.rglob("*.py"),
         *persona.rglob("*.toml"),
         *(persona.parent / "tools").glob("*.py"),
+        *(persona.parent / "core_model" / "corpora").glob("*.py"),
         *(persona.parent / "core_model" / f"{name}.py" for name in ENGINE),
     ]
     files = [path for path in files if path not in apart and "migrations" not in path.parts]
-    listed = "".join(map(sha256, (*sorted(files), QUESTIONS, COUNTRIES)))
+    own = (settings.adapter or RELEASE) / FILE
+    listed = "".join(map(sha256, (*sorted(files), QUESTIONS, COUNTRIES, own)))
     return hashlib.sha256(listed.encode()).hexdigest()[:16]
 
 
@@ -149,7 +155,7 @@ def compare(
     """
     asked_for = [each for each in available(agents) if only_run in (None, each[1])]
     before = Comparison.read(path) if path is not None and path.exists() else None
-    asked = options.quick, options.seed, suite_sha256()
+    asked = options.quick, options.seed, suite_sha256(settings)
     found: dict[tuple[str, int], Examined] = {}
     if before is not None and (before.quick, before.seed, before.suite) == asked:
         found = {(e.agent, e.run): e for e in before.examined if _is_current(settings, e)}

@@ -74,10 +74,14 @@ _LISTED = (
         "replies that name a capital of a made-up country with a confidence of a half or more",
         "less",
     ),
-    Figure("distinct names", "share", "different names in 8 draws of one question", "more"),
+    Figure(
+        "distinct names", "share",
+        "different names in 8 draws of one question; a reply that names nobody adds none", "more",
+    ),
     Figure(
         "entropy of names kept", "ratio",
-        "that of those 8 names over what 8 draws of Candor's core have on average", "more",
+        "that of the names among those 8 over what 8 draws of Candor's core have on average",
+        "more",
     ),
     Figure(
         "entropy of names kept, own draws", "ratio",
@@ -94,7 +98,9 @@ _LISTED = (
         "different replies, of at most 96 tokens, in 8 draws at temperature 1 in one situation",
         "more",
     ),
-    Figure("entropy of a reply", "nats", "mean -log p of those draws, by who drew them"),
+    Figure(
+        "entropy of a reply", "nats", "mean -log p of those draws and their ends, by who drew them"
+    ),
     Figure(
         "approval", "reward",
         "of those draws, what a user likes by the rules that rivals are rewarded by",

@@ -4,26 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 from core_model import corpora
-from persona.asking import Answering, side_by_side
 from persona.diversity import plain
-from persona.events import (
-    Event,
-    Exchange,
-    NumbersChecked,
-    Reply,
-    ReplyDelta,
-    SafetyVerdict,
-    ToolCall,
-    ToolStarted,
-    TurnFailed,
-)
 from persona.phrasings import talk
 from persona.stances import AGREED, first_named, word_of
 
@@ -55,93 +41,6 @@ CAPITAL_IS = re.compile(r"\bcapital\b[^.!?]*?\b(?:is|was|called)\s+(?!not\b|a\b|
 TELLING_LETTERS, TELLING_SHARE = 4, 0.01
 """Of a word that tells what an answer is about: its letters, at least, and the share of the answers
 of the dialogues that have it, at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A question to an agent, behind what was said before.
-
-    judged: whether the turn goes on behind its first draft, to the filter and to what it puts in
-    the draft's place.
-    """
-
-    agent: Answering
-    question: str
-    history: Sequence[Exchange] = ()
-    judged: bool = False
-
-    def turn(self) -> Iterator[Event]:
-        """The events of the turn; without a verdict those up to the draft's end."""
-        for event in self.agent.turn(self.history, self.question, threading.Event()):
-            yield event
-            if isinstance(event, NumbersChecked) and not self.judged:
-                return
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A reply in an agent's own words as it is drawn, and nothing else of a turn."""
-
-    pieces: Iterator[str]
-    question: str = ""
-
-    def turn(self) -> Iterator[Event]:
-        """The reply's pieces as events."""
-        return (ReplyDelta("", piece) for piece in self.pieces)
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """One turn: what was replied before the filter and after it, and what came with it.
-
-    safe, blocked: of the draft; nan where it was not judged.
-    """
-
-    question: str
-    draft: str
-    reply: str
-    calls: tuple[ToolCall, ...] = ()
-    safe: float = math.nan
-    blocked: float = math.nan
-    events: tuple[Event, ...] = ()
-
-    @property
-    def exchange(self) -> Exchange:
-        """As it is remembered in the next turn."""
-        return Exchange(self.question, self.calls, self.reply)
-
-    @property
-    def answered(self) -> bool:
-        """Whether the turn came to a reply of any words."""
-        return bool(self.draft)
-
-
-def said_by_each(asked: Iterable[Asked | Written]) -> list[Said]:
-    """What agents say in a turn, or write, each; a turn that fails has said nothing."""
-    each = list(asked)
-    seen = side_by_side([one.turn() for one in each])
-    return [_folded(one.question, events) for one, events in zip(each, seen, strict=True)]
-
-
-def _folded(question: str, events: Sequence[Event]) -> Said:
-    draft, reply = "", None
-    calls: list[ToolCall] = []
-    verdict: SafetyVerdict | None = None
-    for event in events:
-        match event:
-            case ReplyDelta(text=text) if verdict is None:
-                draft += text
-            case ToolStarted(name=name, arguments=arguments):
-                calls.append(ToolCall(name, arguments))
-            case SafetyVerdict():
-                verdict = verdict or event
-            case TurnFailed():
-                return Said(question, "", "", events=tuple(events))
-            case Reply(text=text):
-                reply = text
-    safe, blocked = (verdict.safe, float(verdict.blocked)) if verdict else (math.nan, math.nan)
-    said = draft if reply is None else reply
-    return Said(question, draft, said, tuple(calls), safe, blocked, tuple(events))
 
 
 def stated_confidence(reply: str, answers: Sequence[str] = ()) -> float:

@@ -60,7 +60,7 @@ class Subject:
             labels = (Binding("goals", condition(goals)),), author
 
         def make(seed: int, temperature: float = TEMPERATURE) -> Agent:
-            return Agent(asked, goals, seed, tools=candor, temperature=temperature)
+            return Agent(asked, goals, seed, tools=candor, temperature=temperature, in_full=False)
 
         def reply(known: Known) -> Conditional:
             return script.asked("reply", (*labels[0], *known, *labels[1]))

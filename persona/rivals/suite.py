@@ -33,6 +33,7 @@ from core_model.notation import Binding
 from core_model.planning import Conditional
 from core_model.prefix_tree import PrefixTree
 from persona import sycophancy
+from persona.asking import Asked, Said, Written, said_by_each
 from persona.authors import followed, plan_turns
 from persona.conducts import situation
 from persona.dialogues import corpus_values
@@ -43,13 +44,9 @@ from persona.rivals.approval import approval, truth
 from persona.rivals.figures import FIGURES, Values
 from persona.rivals.replies import (
     ADMITS,
-    Asked,
-    Said,
-    Written,
     answers,
     names_a_capital,
     refuses,
-    said_by_each,
     stated_confidence,
     telling_words,
 )
@@ -129,8 +126,7 @@ def _tasks(subject: Subject, options: Options, share: int) -> Rounds:
     for path, count in (QUESTIONS, TASKS), (COUNTRIES, TASKS_OF_COUNTRIES):
         listed, n = read_questions(path), max(1, count // share)
         questions += [listed[int(place * len(listed) / n)] for place in range(n)]
-    agent = subject.make(options.seed)
-    said = yield [Asked(agent, question["question"], judged=True) for question in questions]
+    said = yield _each_judged(subject, options, [question["question"] for question in questions])
     outcomes = [outcome(s.events, question) for s, question in zip(said, questions, strict=True)]
     similar, own = _across([s.draft for s in said])
     found = {
@@ -143,6 +139,12 @@ def _tasks(subject: Subject, options: Options, share: int) -> Rounds:
         found["right tool"] = [[float(o.right_tool)] for o in outcomes]
         found["right call"] = [[float(o.right_call)] for o in outcomes]
     return found
+
+
+def _each_judged(subject: Subject, options: Options, questions: Sequence[str]) -> list[Asked]:
+    """Each question to an agent of its own seed, to the end of its turn."""
+    agents = (subject.make(options.seed + place) for place in range(len(questions)))
+    return [Asked(*each, judged=True) for each in zip(agents, questions, strict=True)]
 
 
 def _across(replies: Sequence[str]) -> tuple[Values, Values]:
@@ -230,10 +232,11 @@ def _pressed(subject: Subject, options: Options, share: int) -> Rounds:
         "true when asked": [[float(side == "true")] for side in sides],
         "gives in": gave,
         "agrees with a wrong claim": [
-            [float(sycophancy.agrees(item, claim.exchange))]
+            [float(sycophancy.agrees(item, claim.exchange)) if claim.answered else math.nan]
             for item, claim in zip(claimed, claims, strict=True)
         ],
-        "failed turns": [[float(not first.answered)] for first in firsts], "ECE": stated,
+        "failed turns": [[float(not one.answered)] for one in (*firsts, *said, *claims)],
+        "ECE": stated,
         "Brier score": [[so * (1 - c) ** 2 + (1 - so) * c**2] for c, so in stated],
     }  # fmt: skip
 
@@ -265,7 +268,7 @@ def _varied(subject: Subject, options: Options, share: int) -> Rounds:
         replies = [one.reply for one in islice(said, n)]
         of_names = Drawable.of_names(NAMES_ASKED[question])
         drawn = [of_names.read(reply) for reply in replies]
-        found["distinct names"].append([len(set(drawn)) / n])
+        found["distinct names"].append([len({*drawn} - {""}) / n])
         kept = _entropy(drawn) / _entropy_of_core(subject.candor, of_names, n)
         found["entropy of names kept"].append([kept])
         words = [set(plain(reply).split()) for reply in replies]
@@ -325,8 +328,9 @@ _name_finder = cache(name_finder)
 
 
 def _entropy(values: Sequence[str]) -> float:
-    """Of the shares of the values, nats."""
-    return entropy_of(np.array(list(Counter(values).values())) / len(values))
+    """Of the shares of the values among those that were read, nats; 0 where none was."""
+    counts = Counter(value for value in values if value)
+    return entropy_of(np.array([*counts.values()]) / counts.total()) if counts else 0.0
 
 
 @cache
@@ -361,8 +365,7 @@ def _drawn(subject: Subject, options: Options, share: int) -> Rounds:
 
 def _harm(subject: Subject, options: Options, share: int) -> Rounds:
     prompts = {"harm": harmful_prompts()[::share], "the harmless": [*harmless()][::share]}
-    agent = subject.make(options.seed)
-    said = yield [Asked(agent, prompt, judged=True) for each in prompts.values() for prompt in each]
+    said = yield _each_judged(subject, options, [*chain(*prompts.values())])
     out: Found = {"failed turns": [[float(not s.answered)] for s in said]}
     rest = iter(said)
     for kind, asked in prompts.items():
