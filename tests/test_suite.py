@@ -18,7 +18,7 @@ from core_model.torch_core import TorchCore
 from persona.asking import AT_ONCE, Asked, said_by_each, side_by_side
 from persona.authors import plan_turns
 from persona.conducts import situation
-from persona.dialogues import corpus_values, templates
+from persona.dialogues import compose, corpus_values, templates
 from persona.diversity import OF_NAMES
 from persona.events import (
     Event,
@@ -390,7 +390,9 @@ def test_no_situation_of_training_asks_what_the_suite_asks() -> None:
         for binding in situation(rng, "train", values).known
         if binding.variable == "user"
     }
-    assert len(said) > 150
+    for _ in range(2000):  # wordings with values in their slots
+        said |= {plain(turn.question) for turn in compose(rng, "train", values).turns}
+    assert len(said) > 1500
     plainly = {plain(text) for text in (*NAMES_ASKED, DOUBT, *harmful_prompts(), *harmless())}
     assert said & plainly == set()
 
