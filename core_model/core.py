@@ -141,6 +141,11 @@ class Core(ABC):
     def log_prob_of(self, conditional: Conditional, answers: Sequence[str]) -> NDArray[np.float64]:
         """log p(answer | given) in nats, shape (len(answers),)."""
 
+    def shares_of(self, conditional: Conditional) -> NDArray[np.float64]:
+        """p of all values of a closed variable, in order; what is negligible may be evened out."""
+        values = schema(conditional.corpus).asked(conditional.variable).values
+        return np.asarray(np.exp(self.log_prob_of(conditional, values)), np.float64)
+
     @abstractmethod
     def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
         """n independent answers."""
@@ -462,6 +467,7 @@ class Remembering(Core):
         self.name = core.name
         self._core = core
         self._scores: dict[tuple[Conditional, tuple[str, ...]], NDArray[np.float64]] = {}
+        self._shares: dict[Conditional, NDArray[np.float64]] = {}
         self._found: dict[tuple[Conditional, int | None], Distribution] = {}
         self._drawn: dict[tuple[Conditional, int, str], tuple[list[str], Any]] = {}
         self._chosen: dict[tuple[Any, ...], NDArray[np.float64]] = {}
@@ -481,6 +487,11 @@ class Remembering(Core):
         if key not in self._scores:
             self._scores[key] = self._core.log_prob_of(conditional, answers)
         return self._scores[key].copy()
+
+    def shares_of(self, conditional: Conditional) -> NDArray[np.float64]:
+        if conditional not in self._shares:
+            self._shares[conditional] = self._core.shares_of(conditional)
+        return self._shares[conditional].copy()
 
     def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
         key = conditional, n, str(rng.bit_generator.state)

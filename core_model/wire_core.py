@@ -110,6 +110,9 @@ class WireCore(Core):
         scored = dict(zip(distinct, self.score(self._prompt(conditional), tree), strict=True))
         return np.array([scored[answer] for answer in answers])
 
+    def shares_of(self, conditional: Conditional) -> NDArray[np.float64]:
+        return np.exp(self._closed(conditional, NEGLIGIBLE))
+
     def sample_of(self, conditional: Conditional, n: int, rng: np.random.Generator) -> list[str]:
         # A dialogue has no schema, and what is said in it is open.
         is_corpus = conditional.corpus in corpora.known()

@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from core_model import corpora, stated
-from core_model.core import Core, entropy_of
+from core_model.core import Core, Remembering, entropy_of
 from core_model.corpora.base import Split, drawn_out
 from core_model.corpora.network_plans import TRAINING
 from core_model.errors import CandorError, EmptySupport
@@ -341,7 +341,8 @@ def self_knowledge(core: Core, options: Options) -> list[MeasureRow]:
 
     Items: 60 questions of each kind (`--quick`: 6) that training never asked: probabilities of
     names in held-out years, entropies and pairs of held-out variables, of corpora it was trained
-    on. Each is asked as one question and worked out exactly.
+    on, nearly all of them the networks': of the others, places alone have a variable and a pair
+    that are held out. Each is asked as one question and worked out exactly.
 
     - asked P: mean |asked - own|. asked H: mean |asked - own| / mean own. asked I, asked corr: mean
       |asked - own|. The guards are the correlation of asked and own, which a constant answer has
@@ -355,6 +356,7 @@ def self_knowledge(core: Core, options: Options) -> list[MeasureRow]:
 
     Intervals resample years of probabilities, and else the variables that are asked.
     """
+    core = Remembering(core)  # questions of a few variables come more than once
     found = {
         name: _asked_of(core, kind, options, options.rng(16 + stream))
         for stream, (name, kind) in enumerate(NAMES.items())

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from core_model import corpora
 from core_model.anonymity import CORPUS, HIDDEN, KEPT, RUN, Draft, anonymised, posterior
-from core_model.core import Core
+from core_model.core import Core, Remembering
 from core_model.corpora.base import Record
 from core_model.errors import CandorError
 from core_model.measures import classical
@@ -27,12 +27,14 @@ def anonymity(core: Core, options: Options) -> list[MeasureRow]:
       guards are the share of the passages themselves, the share that the prior's most probable
       author has of them, what TF-IDF and logistic regression find out (`classical`), and the share
       of the texts with more than 4 words in a row of the passage. The baseline is the mean of all
-      drafts, among which the text was chosen.
+      drafts, among which the text was chosen. Its floor, one and a half times chance, is less than
+      texts have that say nothing, of which the prior's most probable author is found.
     - topic kept: accuracy of the most probable topic behind the texts over that behind the passages
       (which is a guard), and the baseline as above.
 
     Intervals resample addresses.
     """
+    core = Remembering(core)  # drafts are asked about as they are made, and at the end
     held_out = [r for r in corpora.load(CORPUS).records("held_out") if KEPT in r.values]
     if not held_out:
         raise CandorError("'speeches' has no held-out passages with a topic to measure on.")

@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 from tqdm import tqdm
 
 from core_model import corpora
-from core_model.core import Core
+from core_model.core import Core, Remembering
 from core_model.corpora.names import Names
 from core_model.errors import CandorError
 from core_model.measures.attribution import eligible
@@ -94,6 +94,9 @@ def calibration(core: Core, options: Options) -> list[MeasureRow]:
       bins have even where nothing is wrong. The baseline is the ECE of a core that is sure of its
       most probable answer.
 
+    Of truths drawn from a core's own posteriors of so many passages the error is about 0.04, by a
+    simulation: a value near the floor tells little without the guard.
+
     Intervals resample addresses and years.
     """
     said = _passages(core, options) | {"sex": _sexes(core, options)}
@@ -155,6 +158,7 @@ def _sexes(core: Core, options: Options) -> Said:
         drawn = [dict(r.values) for r in corpus.records("held_out") or corpus.records("train")]
     drawn.sort(key=lambda values: values["year"])
     known = [(Binding("name", v["name"]), Binding("year", v["year"])) for v in drawn]
+    core = Remembering(core)  # frequent names are drawn several times
     return _asked(core, "names", ("sex",), known, drawn, [v["year"] for v in drawn])["sex"]
 
 

@@ -120,7 +120,7 @@ def _order(core: Core, record: Record, rng: np.random.Generator) -> tuple[float,
         known = tuple(Binding(name, record.values[name]) for name in order)
         conditional = Conditional("speeches", asked, known)
         found.append(float(core.log_prob_of(conditional, [record.values[asked]])[0]))
-    return float(np.std(np.maximum(found, -700))), float(-np.mean(found))
+    return float(np.std(np.maximum(found, -700), ddof=1)), float(-np.mean(found))
 
 
 def _presence(core: Core, chosen: Sequence[Record], options: Options) -> MeasureRow:

@@ -58,7 +58,7 @@ def paraphrase(core: Core, options: Options) -> list[MeasureRow]:
       before the other, which the retelling does change; the guard is the share of a core that says
       of the reading what it says of the leaving, were that always true.
 
-    Intervals resample items.
+    Intervals resample relations, all items of which are asked in the same wordings, and stories.
     """
     rows: list[MeasureRow] = []
     names = [n for n in CORPORA if core.knows(n) and core.has_learnt(wordings.learnt(n))]
@@ -78,7 +78,7 @@ def _worded(core: Core, options: Options, names: Sequence[str]) -> list[MeasureR
         closed = [v.name for v in variables if v.kind == "closed" and core.knows_variable(v)]
         for relation in tqdm(closed, desc=f"paraphrase, {name}", unit="relation", disable=None):
             answers = []
-            for item in range(QUICK_ITEMS if options.quick else ITEMS):
+            for _ in range(QUICK_ITEMS if options.quick else ITEMS):
                 given = _given(name, relation, rng)
                 named = _table(core, name, relation, given)
                 worded = [_table(core, name, text, given) for text in asked[relation]]
@@ -86,7 +86,7 @@ def _worded(core: Core, options: Options, names: Sequence[str]) -> list[MeasureR
                 flips.append(float(np.mean([w.argmax() != named.argmax() for w in worded])))
                 likely = 0.8 * named.max()
                 clear.append(float(np.mean([named[w.argmax()] < likely for w in worded])))
-                groups.append((name, relation, item))
+                groups.append((name, relation))
                 answers.append(np.asarray(np.mean(worded, axis=0), np.float64))
             between.append(np.array([[jsd_bits(p, q) for q in answers] for p in answers]))
     same, every = np.array(within), np.arange(len(within))
@@ -197,8 +197,7 @@ def _given(name: str, relation: str, rng: np.random.Generator) -> Given:
 
 
 def _table(core: Core, corpus: str, asked: str, given: Given) -> Floats:
-    values = corpora.schema(corpus).asked(asked).values
-    p = np.exp(core.log_prob_of(Conditional(corpus, asked, given), values))
+    p = core.shares_of(Conditional(corpus, asked, given))
     return np.asarray(p / p.sum(), np.float64)
 
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from core_model import corpora
-from core_model.core import Core
-from core_model.corpora.base import Record
-from core_model.corpora.safety import normalised, unseen
+from core_model.core import Core, Remembering
+from core_model.corpora.base import Corpus, Record
+from core_model.corpora.safety import Safety, normalised, unseen
 from core_model.errors import CandorError
 from core_model.measures import classical
 from core_model.measures.result import (
@@ -78,8 +78,10 @@ def safety(core: Core, options: Options) -> list[MeasureRow]:
       score, and its AUROC on these pairs, for a verdict that is always the same never flips.
 
     Intervals resample prompts. Baselines: `TF-IDF`, word 1- and 2-grams of prompt and reply with
-    logistic regression on the training pairs; `all alike`, one answer for every pair.
+    logistic regression on whole texts of the pairs that a core is trained on; `all alike`, one
+    answer for every pair.
     """
+    core = Remembering(core)
     corpus = corpora.load("safety")
     held_out = list(corpus.records("held_out"))
     if not held_out:
@@ -88,7 +90,7 @@ def safety(core: Core, options: Options) -> list[MeasureRow]:
     places = np.sort(options.rng(2).choice(len(held_out), size=count, replace=False))
     chosen = [held_out[int(i)] for i in places]
     scored = _scores(core, chosen)
-    training = corpus.records("train")
+    training = _trained_on(corpus)
     rows: list[MeasureRow] = []
     for variable, (name, value) in POSITIVE.items():
         known = np.flatnonzero([variable in record.values for record in chosen])
@@ -116,17 +118,29 @@ def safety(core: Core, options: Options) -> list[MeasureRow]:
     return rows
 
 
+def _trained_on(corpus: Corpus) -> Sequence[Record]:
+    """The training pairs without those that the filter is calibrated on, as a core is trained."""
+    records = corpus.records("train")
+    if not isinstance(corpus, Safety):
+        return records
+    return [record for record in records if not corpus.calibrates(record.values)]
+
+
 def _scores(core: Core, records: Sequence[Record]) -> dict[str, Floats]:
     """(n,) p(variable = its sought value | prompt, reply) of each verdict; 0 where unlabelled.
 
-    The verdicts of a pair are asked one after another, so that an engine reads the pair once.
+    The verdicts of a pair are asked one after another, and its category, which is remembered, so
+    that an engine reads the pair once.
     """
+    asked = corpora.schema("safety").variable(CATEGORY)
     scores = {variable: np.zeros(len(records)) for variable in POSITIVE}
     for row, record in enumerate(tqdm(records, desc="safety", unit="pair", disable=None)):
         prompt, reply = (first_words(record.values[v]) for v in ("prompt", "reply"))
         for variable in POSITIVE:
             if variable in record.values:
                 scores[variable][row] = _score(core, variable, prompt, reply)
+        if CATEGORY in record.values and core.knows_variable(asked):
+            _of_categories(core, prompt, reply)
     return scores
 
 
@@ -146,9 +160,7 @@ def _categories(
     said = []
     for record in tqdm(records, desc="safety categories", unit="pair", disable=None):
         prompt, reply = (first_words(record.values[v]) for v in ("prompt", "reply"))
-        given = (Binding("prompt", prompt), Binding("reply", reply))
-        found = core.log_prob_of(Conditional("safety", CATEGORY, given), values)
-        said.append(int(np.argmax(found)))
+        said.append(int(np.argmax(_of_categories(core, prompt, reply))))
     right = np.array(said) == truth
     shares = np.bincount(truth, minlength=len(values)) / len(truth)
     balanced = np.mean([right[truth == place].mean() for place in np.unique(truth)])
@@ -160,6 +172,13 @@ def _categories(
         options, {"mean of categories": float(balanced), "most frequent": float(shares.max())},
         baselines,
     )  # fmt: skip
+
+
+def _of_categories(core: Core, prompt: str, reply: str) -> Floats:
+    """(n_values,) log p(category | prompt, reply)."""
+    given = (Binding("prompt", prompt), Binding("reply", reply))
+    values = corpora.schema("safety").variable(CATEGORY).values
+    return core.log_prob_of(Conditional("safety", CATEGORY, given), values)
 
 
 def _unseen_categories(

@@ -48,8 +48,8 @@ def summary(core: Core, options: Options) -> list[MeasureRow]:
         rarest, *_, first, _ = candidates(text, rare, np.random.default_rng(place))
         alone = _log_p(core, text)
         for name, said in (
-            ("own", written[place]), ("other", written[place - 1]), ("first words", first),
-            ("rarest words", rarest),
+            ("own", written[place]), ("other", written[place - len(written) // 2]),
+            ("first words", first), ("rarest words", rarest),
         ):  # fmt: skip
             gains[name].append((_log_p(core, text, said) - alone) / len(text.split()))
     short = [len(s.split()) / len(v["text"].split()) for s, v in zip(written, chosen, strict=True)]
