@@ -33,8 +33,8 @@ Kind = Literal["closed", "enumerable", "open"]
 class Variable:
     """One named piece of text in a record.
 
-    kind: `closed` is a small fixed set, `enumerable` a large listed set outside which other
-    strings are possible, `open` free text. `numeric`: the values are written numbers.
+    kind: `closed` is a small fixed set, `enumerable` too large a set to be scored whole, and
+    listed by the corpus or not, `open` free text. `numeric`: the values are written numbers.
     `spelling`: what a person may write for a value, as the corpus writes it ("girl", "emma").
     `mentioned`: the values that a text may mean, where that can be told; None where it can't.
     `of`: the variable whose values these are too, as a father is a person: what follows in a chain

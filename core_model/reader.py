@@ -133,12 +133,14 @@ class Reader:
         return torch.log_softmax(logits, dim=-1).cpu()
 
     def log_p_of(
-        self, hidden: Tensor, rows: NDArray[np.int64], tokens: NDArray[np.int64], pieces: bool
-    ) -> NDArray[np.float64]:
+        self, hidden: Tensor, rows: NDArray[np.int64], tokens: NDArray[np.int64], pieces: bool,
+        among: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
+    ) -> NDArray[np.float64]:  # fmt: skip
         """(K,) log p of `tokens` (K,) behind the rows (K,), not falling, of hidden states (T, D).
 
         As `log_softmax`, without keeping its matrix of all tokens. `pieces`: of an answer made of
-        pieces, where the mark that closes a piece may follow too.
+        pieces, where the mark that closes a piece may follow too. among: of what may follow each
+        row at all, (T + 1,) bounds and the tokens between them; else of all tokens of a text.
         """
         found = np.empty(len(rows))
         blocked = self._blocked_in_pieces if pieces else self._blocked
@@ -147,8 +149,8 @@ class Reader:
             logits = self._decoder.logits(hidden[start : start + HEAD_ROWS])
             logits[:, blocked] = -torch.inf
             chosen = torch.from_numpy(rows[here] - start), torch.from_numpy(tokens[here])
-            picked, highest = logits[chosen].double(), logits.amax(dim=1, keepdim=True)
-            total = logits.sub_(highest).exp_().sum(dim=1).double().log() + highest[:, 0]
+            picked = logits[chosen].double()
+            total = _log_total(logits) if among is None else _log_total_of(logits, start, among)
             found[here] = (picked - total[chosen[0]]).cpu().numpy()
         return found
 
@@ -204,6 +206,25 @@ class Reader:
         hidden = self.branches(read, tokens, parents)
         following = iter(self.log_softmax(hidden[[place[path] for path in paths if path]]))
         return [next(following) if path else self.following(read) for path in paths]
+
+
+def _log_total(logits: Tensor) -> Tensor:
+    """(T,) log Σ exp of logits (T, V), which are used up."""
+    highest = logits.amax(dim=1, keepdim=True)
+    return logits.sub_(highest).exp_().sum(dim=1).double().log() + highest[:, 0]
+
+
+def _log_total_of(
+    logits: Tensor, start: int, among: tuple[NDArray[np.int64], NDArray[np.int64]]
+) -> Tensor:
+    """(T,) log Σ exp of the logits (T, V) of the tokens among which the rows from `start` are."""
+    bounds = among[0][start : start + len(logits) + 1]
+    row = torch.from_numpy(np.repeat(np.arange(len(logits)), np.diff(bounds)))
+    kept = logits[row, torch.from_numpy(among[1][bounds[0] : bounds[-1]])].double().cpu()
+    highest = torch.full((len(logits),), -torch.inf, dtype=torch.float64)
+    highest = highest.scatter_reduce(0, row, kept, "amax")
+    total = torch.zeros_like(highest).index_add_(0, row, (kept - highest[row]).exp())
+    return (total.log() + highest).to(logits.device)
 
 
 def draw(probabilities: Tensor, rng: np.random.Generator) -> Tensor:

@@ -20,6 +20,7 @@ import pydantic
 from numpy.typing import NDArray
 
 from core_model.errors import EngineError
+from core_model.listing import Listing
 from core_model.numerals import NumberGuard
 from core_model.prefix_tree import PrefixTree
 from core_model.sampler import ANSWER_LIMIT, lots
@@ -97,8 +98,9 @@ class RemoteCore(WireCore):
         return cls(client, models[0], wire, learnt)
 
     def score(
-        self, prompt: Sequence[int], tree: PrefixTree, pieces: bool = False, negligible: float = 0.0
-    ) -> NDArray[np.float64]:
+        self, prompt: Sequence[int], tree: PrefixTree, pieces: bool = False,
+        negligible: float = 0.0, listing: Listing | None = None,
+    ) -> NDArray[np.float64]:  # fmt: skip
         rows = [[*prompt, *answer] for answer in tree.sequences()]
         scores = np.zeros(len(rows))
         at_once = max(1, REQUEST_TOKENS // max(map(len, rows)))
@@ -140,7 +142,10 @@ class RemoteCore(WireCore):
             rows += drawn
         return rows
 
-    def search(self, prompt: Sequence[int], top: int | None, rng: np.random.Generator) -> Found:
+    def search(
+        self, prompt: Sequence[int], top: int | None, rng: np.random.Generator,
+        listing: Listing | None = None,
+    ) -> Found:  # fmt: skip
         """The most probable of SEARCH_DRAWS texts; the entropy is the mean of their -log p."""
         wire = self._wire
         rows = [(*row, wire.end) for row in self.draw(prompt, SEARCH_DRAWS, rng)]

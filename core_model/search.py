@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from core_model.listing import Listing
 from core_model.reader import Path, Prompt, Reader, draw
 from core_model.wire import Wire
 
@@ -56,9 +58,12 @@ class _Paths:
 
 
 def search(
-    reader: Reader, wire: Wire, prompt: Prompt, top: int | None, rng: np.random.Generator
-) -> Found:
+    reader: Reader, wire: Wire, prompt: Prompt, top: int | None, rng: np.random.Generator,
+    listing: Listing | None = None,
+) -> Found:  # fmt: skip
     """The `top` answers; without it up to LISTED, or as many as cover COVERED of the mass.
+
+    listing: what the answers are kept to.
 
     An answer counts under its own spelling in tokens, as when its probability is asked. The
     work is bounded by ROUNDS of WIDTH paths, which a core without clear answers may use up.
@@ -73,10 +78,15 @@ def search(
         if not best or (paths.frontier[best[0]] < least and (top or covered > COVERED)):
             break
         for path, following in zip(best, reader.follow(prompt, best), strict=True):
-            _follow(paths, wire, path, following)
-    tail, error = _tail(reader, wire, prompt, paths, rng)
+            _follow(paths, wire, path, _kept(listing, path, following))
+    tail, error = _tail(reader, wire, prompt, paths, rng, listing)
     order = sorted(paths.answers.items(), key=lambda item: (-item[1], item[0]))[:wanted]
     return Found(dict(order), paths.entropy + tail, error, TAIL_PATHS if error else 0)
+
+
+def _kept(listing: Listing | None, path: Sequence[int], following: Tensor) -> Tensor:
+    """Log-probabilities (V,) behind a path, of what the list allows."""
+    return following if listing is None else listing.kept(listing.at(path), following)
 
 
 def entropy(log_p: Tensor) -> float:
@@ -108,8 +118,9 @@ def _left_out(score: float, following: Tensor, wire: Wire) -> Tensor:
 
 
 def _tail(
-    reader: Reader, wire: Wire, prompt: Prompt, paths: _Paths, rng: np.random.Generator
-) -> tuple[float, float]:
+    reader: Reader, wire: Wire, prompt: Prompt, paths: _Paths, rng: np.random.Generator,
+    listing: Listing | None,
+) -> tuple[float, float]:  # fmt: skip
     """Σ over what was not followed of p(path) H(rest | path), with its standard error, nats."""
     starts = [*paths.frontier, *paths.left_out]
     mass = np.array(
@@ -123,7 +134,8 @@ def _tail(
     totals = np.zeros(TAIL_PATHS)
     alive = np.arange(TAIL_PATHS)
     cache = prompt.cache.repeated(TAIL_PATHS)
-    following = reader.following(prompt).expand(TAIL_PATHS, -1)
+    walked: list[list[int]] = [[] for _ in alive]
+    following = _kept(listing, (), reader.following(prompt)).repeat(TAIL_PATHS, 1)
     for depth in range(TAIL_TOKENS):
         p = following.double().exp()
         forced: dict[int, int] = {}
@@ -142,6 +154,11 @@ def _tail(
         alive, tokens, cache = alive[going.numpy()], tokens[going], cache.selected(going)
         if not len(alive):
             break
+        for i, token in zip(alive, tokens.tolist(), strict=True):
+            walked[i].append(token)
         following = reader.advance(tokens.unsqueeze(1), cache)
+        if listing is not None:
+            each = zip(alive, following, strict=True)
+            following = torch.stack([_kept(listing, walked[i], row) for i, row in each])
     error = share * float(totals.std(ddof=1)) / math.sqrt(TAIL_PATHS)
     return share * float(totals.mean()), error

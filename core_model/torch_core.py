@@ -9,14 +9,18 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Generator, Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from core_model import corpora
+from core_model.corpora import schema
 from core_model.decoder import Decoder
-from core_model.errors import EngineError
+from core_model.errors import CandorError, EngineError
+from core_model.listing import OUTSIDE, ROOT, Listing
 from core_model.numerals import NumberGuard
 from core_model.prefix_tree import PrefixTree
 from core_model.reader import Prompt, PromptUse, Reader
@@ -27,6 +31,8 @@ from core_model.wire import Wire
 from core_model.wire_core import WireCore
 
 BLOCK_TOKENS = 512
+Listed = tuple[Listing, NDArray[np.int64]]
+"""A list, and the place in it of each node of a tree that is scored."""
 FEW_NODES = 64
 """Inner nodes of a tree that are sooner read with what stands before them than looked at first."""
 
@@ -72,8 +78,42 @@ class TorchCore(WireCore):
         return self._sampler.draw(prompt, n, rng)
 
     @torch.inference_mode()
-    def search(self, prompt: Sequence[int], top: int | None, rng: np.random.Generator) -> Found:
-        return search(self._reader, self._wire, self._reader.prompt(prompt), top, rng)
+    def search(
+        self, prompt: Sequence[int], top: int | None, rng: np.random.Generator,
+        listing: Listing | None = None,
+    ) -> Found:  # fmt: skip
+        return search(self._reader, self._wire, self._reader.prompt(prompt), top, rng, listing)
+
+    @lru_cache(maxsize=8)  # noqa: B019 - one core lives as long as the process
+    def listing_of(self, corpus: str, variable: str) -> Listing | None:
+        if corpus not in corpora.known() or schema(corpus).asked(variable).kind != "enumerable":
+            return None
+        try:
+            values = corpora.load(corpus).listing(schema(corpus).asked(variable).name)
+        except CandorError:  # the core's numbers stand where the corpus is not installed
+            return None
+        return Listing.of(self._wire, values) if values else None
+
+    @torch.inference_mode()
+    def keep(
+        self, prompt: Sequence[int], rows: Sequence[list[int]], listing: Listing,
+        rng: np.random.Generator,
+    ) -> list[list[int]]:  # fmt: skip
+        """A token that may not follow is drawn anew among those that may, and so is what follows.
+
+        Each has its share so: p outright, and p(none that may) · p / p(those that may).
+        """
+        end = self._wire.end
+        kept = [_begun(listing, row, end) for row in rows]
+        read = self._reader.prompt(prompt)
+        open_ = [place for place, path in enumerate(kept) if path[-1:] != [end]]
+        while open_:
+            paths = [tuple(kept[place]) for place in open_]
+            log_p = self._reader.follow(read, paths)
+            for place, path, each in zip(open_, paths, log_p, strict=True):
+                kept[place].append(draw_at(listing.kept(listing.at(path), each), rng, 1.0))
+            open_ = [place for place in open_ if kept[place][-1] != end]
+        return [path[:-1] for path in kept]
 
     def stream(
         self, prompt: Sequence[int], rng: np.random.Generator, temperature: float,
@@ -110,9 +150,13 @@ class TorchCore(WireCore):
 
     @torch.inference_mode()
     def score(
-        self, prompt: Sequence[int], tree: PrefixTree, pieces: bool = False, negligible: float = 0.0
-    ) -> NDArray[np.float64]:
+        self, prompt: Sequence[int], tree: PrefixTree, pieces: bool = False,
+        negligible: float = 0.0, listing: Listing | None = None,
+    ) -> NDArray[np.float64]:  # fmt: skip
+        listed = None if listing is None else (listing, listing.places(tree))
         inner = np.flatnonzero(~tree.is_leaf())
+        if listed is not None:
+            inner = inner[listed[1][inner] != OUTSIDE]
         # Behind a few pieces a kept prompt is gone on from: all that is new is read in one go.
         is_short = pieces and len(inner) <= FEW_NODES
         read, before = self._reader.begun(prompt) if is_short else (self._reader.prompt(prompt), ())
@@ -122,16 +166,15 @@ class TorchCore(WireCore):
         log_p = tree.even()
         if before:
             last, hidden = self._behind(read, before, tree, inner)
-            self._score_below(tree, inner, hidden, pieces, log_p)
+            self._score_below(tree, inner, hidden, pieces, log_p, listed)
         else:
             last = read.hidden[None]
-        at_end = np.zeros_like(roots)
-        log_p[roots] = self._reader.log_p_of(last, at_end, tree.token[roots], pieces)
+        self._score_at(tree, last, np.zeros_like(roots), roots, [ROOT], pieces, log_p, listed)
         if not before:
             is_followed = ~_least(log_p[roots], negligible)
             for block in _blocks(tree, inner[is_followed[tree.root_of(inner)]]):
                 _, hidden = self._behind(read, before, tree, block)
-                self._score_below(tree, block, hidden, pieces, log_p)
+                self._score_below(tree, block, hidden, pieces, log_p, listed)
         for node in range(tree.n_roots, tree.n_nodes):
             log_p[node] += log_p[tree.parent[node]]
         leaves = np.flatnonzero(tree.is_leaf())
@@ -143,11 +186,26 @@ class TorchCore(WireCore):
 
     def _score_below(
         self, tree: PrefixTree, nodes: NDArray[np.int64], hidden: Tensor, pieces: bool,
-        log_p: NDArray[np.float64],
+        log_p: NDArray[np.float64], listed: Listed | None,
     ) -> None:  # fmt: skip
         """Set log p of the children of nodes whose hidden states (n, D) are given."""
-        places, below = tree.children_of(nodes)
-        log_p[below] = self._reader.log_p_of(hidden, places, tree.token[below], pieces)
+        rows, below = tree.children_of(nodes)
+        at = () if listed is None else listed[1][nodes]
+        self._score_at(tree, hidden, rows, below, at, pieces, log_p, listed)
+
+    def _score_at(
+        self, tree: PrefixTree, hidden: Tensor, rows: NDArray[np.int64], below: NDArray[np.int64],
+        at: Sequence[int] | NDArray[np.int64], pieces: bool, log_p: NDArray[np.float64],
+        listed: Listed | None,
+    ) -> None:  # fmt: skip
+        """Set log p of nodes `below`, behind the rows of hidden states that are at these places."""
+        if listed is None:
+            log_p[below] = self._reader.log_p_of(hidden, rows, tree.token[below], pieces)
+            return
+        listing, places = listed
+        among = listing.following(at)
+        found = self._reader.log_p_of(hidden, rows, tree.token[below], pieces, among)
+        log_p[below] = np.where(places[below] == OUTSIDE, -np.inf, found)
 
     def _behind(
         self, read: Prompt, before: Sequence[int], tree: PrefixTree, block: NDArray[np.int64]
@@ -165,9 +223,20 @@ class TorchCore(WireCore):
         return (hidden[n - 1 : n] if n else read.hidden[None]), hidden[n:]
 
 
+def _begun(listing: Listing, row: Sequence[int], end: int) -> list[int]:
+    """What of a text and its end is the beginning of a listed answer."""
+    place, kept = ROOT, list[int]()
+    for token in (*row, end):
+        place = listing.behind(place, token)
+        if place == OUTSIDE:
+            break
+        kept.append(token)
+    return kept
+
+
 def _least(log_p: NDArray[np.float64], share: float) -> NDArray[np.bool_]:
     """(n,) the least probable of n, as many as hold together less than this share of all."""
-    p = np.exp(log_p - log_p.max())
+    p = np.exp(log_p - max(log_p.max(), -1e9))
     order = np.argsort(p, kind="stable")
     are_least = np.zeros(len(p), bool)
     are_least[order] = np.cumsum(p[order]) < share * p.sum()

@@ -24,6 +24,7 @@ from core_model.core import (
 )
 from core_model.corpora import schema
 from core_model.errors import TextTooLong, UnknownName
+from core_model.listing import Listing
 from core_model.numerals import NumberGuard, TokenTable
 from core_model.planning import Conditional, in_order, learnt_chains
 from core_model.prefix_tree import PrefixTree
@@ -64,13 +65,15 @@ class WireCore(Core):
 
     @abstractmethod
     def score(
-        self, prompt: Sequence[int], tree: PrefixTree, pieces: bool = False, negligible: float = 0.0
-    ) -> NDArray[np.float64]:
+        self, prompt: Sequence[int], tree: PrefixTree, pieces: bool = False,
+        negligible: float = 0.0, listing: Listing | None = None,
+    ) -> NDArray[np.float64]:  # fmt: skip
         """(n_answers,) log p(answer | prompt) in nats, over the tokens that may stand in a text.
 
         `pieces`: the answers are pieces of one, where the mark that closes a piece may follow too.
         `negligible`: of the tree's first tokens, the least probable, which hold together less than
         this share of the mass of all, may be left there: their answers share their mass evenly.
+        `listing`: one of `listing_of`, to which the answers are kept.
         """
 
     @abstractmethod
@@ -78,8 +81,22 @@ class WireCore(Core):
         """n independent texts behind a prompt, as `Sampler.draw` gives them."""
 
     @abstractmethod
-    def search(self, prompt: Sequence[int], top: int | None, rng: np.random.Generator) -> Found:
+    def search(
+        self, prompt: Sequence[int], top: int | None, rng: np.random.Generator,
+        listing: Listing | None = None,
+    ) -> Found:  # fmt: skip
         """The `top` most probable texts behind a prompt, and the entropy of all."""
+
+    def listing_of(self, corpus: str, variable: str) -> Listing | None:
+        """The list that answers are kept to, token by token; none where an engine can't."""
+        return None
+
+    def keep(
+        self, prompt: Sequence[int], rows: Sequence[list[int]], listing: Listing,
+        rng: np.random.Generator,
+    ) -> list[list[int]]:  # fmt: skip
+        """Texts that were drawn behind a prompt, as they would have been drawn from a list."""
+        raise NotImplementedError
 
     @abstractmethod
     def stream(
@@ -107,7 +124,8 @@ class WireCore(Core):
         if not distinct:
             return np.zeros(0)
         tree = PrefixTree.build([self._wire.answer(answer) for answer in distinct])
-        scored = dict(zip(distinct, self.score(self._prompt(conditional), tree), strict=True))
+        prompt, listing = self._prompt(conditional), self._listing(conditional)
+        scored = dict(zip(distinct, self.score(prompt, tree, listing=listing), strict=True))
         return np.array([scored[answer] for answer in answers])
 
     def shares_of(self, conditional: Conditional) -> NDArray[np.float64]:
@@ -120,7 +138,10 @@ class WireCore(Core):
         if variable is not None and variable.kind == "closed":
             p = np.exp(self._closed(conditional, NEGLIGIBLE))
             return [variable.values[i] for i in rng.choice(len(p), size=n, p=p / p.sum())]
-        rows = self.draw(self._prompt(conditional), n, rng)
+        prompt, listing = self._prompt(conditional), self._listing(conditional)
+        rows = self.draw(prompt, n, rng)
+        if listing is not None:
+            rows = self.keep(prompt, rows, listing, rng)
         return [self._wire.tokenizer.decode_value(row) for row in rows]
 
     def distribution_of(self, conditional: Conditional, top: int | None = None) -> Distribution:
@@ -213,6 +234,9 @@ class WireCore(Core):
 
     # --- their parts ----------------------------------------------------------------------------
 
+    def _listing(self, conditional: Conditional) -> Listing | None:
+        return self.listing_of(conditional.corpus, conditional.variable)
+
     def _prompt(self, conditional: Conditional) -> list[int]:
         asked = conditional.corpus
         if not self.knows(asked):
@@ -243,7 +267,8 @@ class WireCore(Core):
         """The most probable answers of an enumerable variable."""
         tokens = self._prompt(conditional)
         # The same query has the same error each time, and those of different ones are independent.
-        found = self.search(tokens, top, np.random.default_rng(tokens))
+        rng = np.random.default_rng(tokens)
+        found = self.search(tokens, top, rng, self._listing(conditional))
         answers = tuple(Answer(text, float(np.exp(v))) for text, v in found.log_p.items())
         listed = min(sum(a.probability for a in answers), 1.0)
         return Distribution(printed, "exact", answers, listed, found.entropy, found.stderr, found.n)

@@ -52,6 +52,10 @@ class Corpus(ABC):
             records = refuse_held_out(self, records)
         return lambda rng: records[int(rng.integers(len(records)))].values
 
+    def listing(self, variable: str) -> Sequence[str]:
+        """All values that a variable with many can have, as training has them; else none."""
+        return ()
+
     def count(
         self, given: Mapping[str, str], variables: Sequence[str]
     ) -> Mapping[tuple[str, ...], float]:

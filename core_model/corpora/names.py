@@ -42,7 +42,7 @@ class Names(Corpus):
 
     @cached_property
     def schema(self) -> Schema:  # type: ignore[override]
-        """Names are listed by the data, and other strings are possible."""
+        """Names are listed by the data; a core that sees no more than samples may say others."""
         return Schema(
             corpus="names",
             document="name",
@@ -84,6 +84,15 @@ class Names(Corpus):
         """Every name in the data; the index is the name's code."""
         _ = self._columns
         return self._listed
+
+    def listing(self, variable: str) -> Sequence[str]:
+        """Every name of a training year."""
+        return self._of_training if variable == "name" else ()
+
+    @cached_property
+    def _of_training(self) -> tuple[str, ...]:
+        _, year, code, _ = self._columns
+        return tuple(self.listed[i] for i in np.unique(code[(FIRST_YEAR + year) % 10 != 5]))
 
     @cached_property
     def counts(self) -> NDArray[np.float32]:
