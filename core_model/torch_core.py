@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Generator, Iterator, Sequence
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -53,6 +52,7 @@ class TorchCore(WireCore):
         self._writer: Sampler = TorchSampler(self._reader, wire.end)
         self._sampler = sampler or self._writer
         self._warming: threading.Thread | None = None
+        self._listings: dict[tuple[str, str], Listing | None] = {}
 
     @property
     def prompt_use(self) -> PromptUse:
@@ -84,8 +84,12 @@ class TorchCore(WireCore):
     ) -> Found:  # fmt: skip
         return search(self._reader, self._wire, self._reader.prompt(prompt), top, rng, listing)
 
-    @lru_cache(maxsize=8)  # noqa: B019 - one core lives as long as the process
     def listing_of(self, corpus: str, variable: str) -> Listing | None:
+        if (corpus, variable) not in self._listings:
+            self._listings[corpus, variable] = self._listing_made(corpus, variable)
+        return self._listings[corpus, variable]
+
+    def _listing_made(self, corpus: str, variable: str) -> Listing | None:
         if corpus not in corpora.known() or schema(corpus).asked(variable).kind != "enumerable":
             return None
         try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 from abc import abstractmethod
 from collections.abc import Generator, Iterator, Sequence
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +49,7 @@ class WireCore(Core):
         self._learnt = learnt
         self._wire = wire
         self._number_tokens = TokenTable.of(wire.tokenizer)
+        self._trees: dict[tuple[str, ...], PrefixTree] = {}
 
     def has_learnt(self, what: str) -> bool:
         return what in (corpora.known() if self._learnt is None else self._learnt)
@@ -259,9 +259,10 @@ class WireCore(Core):
         tree = self._tree_of(values)
         return _normalised(self.score(self._prompt(conditional), tree, negligible=negligible))
 
-    @lru_cache(maxsize=64)  # noqa: B019 - one core lives as long as the process
     def _tree_of(self, values: tuple[str, ...]) -> PrefixTree:
-        return PrefixTree.build([self._wire.answer(value) for value in values])
+        if values not in self._trees:
+            self._trees[values] = PrefixTree.build([self._wire.answer(v) for v in values])
+        return self._trees[values]
 
     def _search(self, conditional: Conditional, top: int | None, printed: str) -> Distribution:
         """The most probable answers of an enumerable variable."""

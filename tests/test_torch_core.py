@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -217,6 +219,16 @@ def occupied(kept: Sequence[reader.Prompt]) -> int:
     tensors = [t for read in kept for t in (*read.cache.keys, *read.cache.values, read.hidden)]
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
     return sum(storages.values())
+
+
+def test_a_core_that_nobody_holds_leaves_memory() -> None:
+    """A comparison loads one after the other."""
+    core = fresh()
+    assert core.distribution_of(SKY).answers and core.log_prob_of(WORD, ANSWERS).shape == (7,)
+    held = weakref.ref(core)
+    del core
+    gc.collect()
+    assert held() is None
 
 
 def test_what_the_cache_saves_can_be_read() -> None:

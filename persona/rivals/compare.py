@@ -7,6 +7,7 @@ it is kept as `persona.rivals.comparison` says.
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import multiprocessing
 import os
@@ -77,6 +78,7 @@ def available(agents: Sequence[str]) -> list[tuple[str, int]]:
 def examine(settings: Settings, options: Options, name: str, run: int) -> Examined:
     """One run of an agent through the suite."""
     began = time.perf_counter()
+    gc.collect()  # the cores of the agents before: many do not fit into memory
     candor, tools = _candor(settings)
     encode = Tokenizer(resolve_base(settings.base, settings.cache_dir).tokenizer).encode
     own: Core = candor
