@@ -137,7 +137,7 @@ def test_work_is_stopped_when_it_is_due_and_what_is_over_waits_for_nothing(
     assert stop.wait(endless, 0.01) >= 0
     assert stop.wait(lambda: None, 60) == 0
     scored = list[int]()
-    monkeypatch.setattr(bench.core, "score", lambda *row: scored.append(len(row)) or go_on())
+    monkeypatch.setattr(bench.core, "score", lambda *row, **_: scored.append(len(row)) or go_on())
     monkeypatch.setattr(stop, "AFTER", (0.0, 0.0))
     figures = stop.stop(bench)
     assert list(figures) == ["candor, scores", "candor, prompt", "candor, sampler's prompt"]
