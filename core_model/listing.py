@@ -2,8 +2,8 @@
 
 An engine that sees every token's probability keeps to the list token by token: what may follow is
 what leads on to a listed answer, and has its share of the mass of all that may. So nothing is drawn
-that is not listed, the listed sum to one, and each is at least as probable as without the list: the
-divergence of any distribution of listed answers from the core's can only fall.
+that is not listed, the listed sum to one, and each is at least as probable as without the list:
+KL(r ‖ core) can only fall, for any distribution r of listed answers.
 """
 
 from __future__ import annotations

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core_model import corpora
 from core_model.core import Core
 from core_model.corpora.base import Record, Split
 from core_model.measures.result import MeasureRow, Options
@@ -43,9 +42,7 @@ class ToyCore(toy.ToyCore):
 @contextmanager
 def registered(*known: ToyCorpus) -> Iterator[ToyCore]:
     """Make the corpora known by name; gives a core over them."""
-    with ExitStack() as stack:
-        for corpus in known:
-            stack.enter_context(corpora.register(corpus))
+    with toy.registered(*known):
         yield ToyCore(*known)
 
 

@@ -24,7 +24,7 @@ WORD = Conditional("weather", "word", (Binding("sky", "clear"),))
 values = st.lists(st.text("abé 1", min_size=1, max_size=4), min_size=1, max_size=9, unique=True)
 
 
-class Listing8(ToyCorpus):
+class ListedWeather(ToyCorpus):
     """The weather, whose words for the day are listed."""
 
     def listing(self, variable: str) -> Sequence[str]:
@@ -39,7 +39,7 @@ def fresh() -> TorchCore:
 @pytest.fixture
 def core() -> Iterator[TorchCore]:
     plain = toy.weather()
-    with toy.registered(Listing8(plain.schema, plain.table)):
+    with toy.registered(ListedWeather(plain.schema, plain.table)):
         yield fresh()
 
 

@@ -92,7 +92,8 @@ class Names(Corpus):
     @cached_property
     def _of_training(self) -> tuple[str, ...]:
         _, year, code, _ = self._columns
-        return tuple(self.listed[i] for i in np.unique(code[(FIRST_YEAR + year) % 10 != 5]))
+        held_out = np.array([held_out_year(int(one)) for one in YEARS])
+        return tuple(self.listed[i] for i in np.unique(code[~held_out[year]]))
 
     @cached_property
     def counts(self) -> NDArray[np.float32]:

@@ -42,16 +42,14 @@ from persona.rivals.subject import Subject
 from persona.rivals.suite import examined
 
 NOT_ASKED = (
-    "history.py", "tables.py", "replay.py", "task.py", "rivals/compare.py", "rivals/comparison.py",
-    "rivals/figures.py", "rivals/report.py", "rivals/training.py",
+    *(f"persona/{name}.py" for name in ("history", "tables", "replay", "task")),
+    *(f"persona/rivals/{n}.py" for n in ("compare", "comparison", "figures", "report", "training")),
+    *(f"core_model/{name}.py" for name in (
+        "anonymity", "benchmark", "em", "export", "gguf_conversion", "gibbs", "joint_writing",
+        "likelihood", "measure", "recipe", "remote_core", "teacher", "train",
+    )),
 )  # fmt: skip
-"""Modules of the persona that no agent of the comparison runs on."""
-ENGINE = (
-    "core", "decoder", "graph", "measures/in_words", "notation", "numerals", "openvino_sampler",
-    "planning", "prefix_tree", "reader", "sampler", "search", "shortening", "stated", "tokenizer",
-    "torch_core", "vocabulary", "wire", "wire_core", "wordings",
-)  # fmt: skip
-"""Modules of the core that decide what an agent's words and figures are."""
+"""Modules that no agent of the comparison runs on."""
 DOCS = Path(__file__).parent.parent.parent / "docs"
 
 
@@ -127,14 +125,15 @@ def suite_sha256(settings: Settings) -> str:
 
     Candor's own core is among it: all agents have their tools and verdicts from it.
     """
-    persona = Path(__file__).parent.parent
-    apart = {persona / name for name in NOT_ASKED}
+    root = Path(__file__).parent.parent.parent
+    apart = {root / name for name in NOT_ASKED}
     files = [
-        *persona.rglob("*.py"),
-        *persona.rglob("*.toml"),
-        *(persona.parent / "tools").glob("*.py"),
-        *(persona.parent / "core_model" / "corpora").glob("*.py"),
-        *(persona.parent / "core_model" / f"{name}.py" for name in ENGINE),
+        *(root / "persona").rglob("*.py"),
+        *(root / "persona").rglob("*.toml"),
+        *(root / "tools").glob("*.py"),
+        *(root / "core_model").glob("*.py"),
+        *(root / "core_model" / "corpora").glob("*.py"),
+        root / "core_model" / "measures" / "in_words.py",
     ]
     files = [path for path in files if path not in apart and "migrations" not in path.parts]
     own = (settings.adapter or RELEASE) / FILE
