@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,13 +16,10 @@ from core_model.notation import Binding
 from core_model.numerals import numbers_in
 from core_model.planning import Conditional
 from persona.agent import REFUSAL, Agent, _said
-from persona.dialogues import Step, failed_by, numbers_of, told_by
+from persona.dialogues import Step, failed_by, numbers_of
 from persona.events import (
     ActionChosen,
-    AuthorChosen,
-    AuthorRead,
     Confidence,
-    DraftsWeighed,
     Event,
     Exchange,
     NumbersChecked,
@@ -35,7 +32,6 @@ from persona.events import (
     TurnFailed,
     TurnStarted,
 )
-from persona.goals import CONDUCTS, DEFAULT_GOALS, VOICES
 from persona.measure import is_well_formed, outcome
 from persona.phrasings.calls import Call
 from persona.phrasings.replies import error_replies
@@ -437,302 +433,6 @@ def test_a_shortened_text_keeps_its_ends_and_a_bound(text: str) -> None:
         assert found.startswith(text[:100]) and found.endswith(text[-100:])
 
 
-# --- several calls ------------------------------------------------------------------------------
-
-TWO_CALLS = (
-    ("probability", "names", "name", "Jennifer", "year", "1985"),
-    ("probability", "names", "name", "Jessica", "year", "1985"),
-)
-
-
-@pytest.fixture
-def planner() -> Iterator[toy.ScriptedCore]:
-    with toy.registered(*toy.all_toys(), toy.places()):
-        yield toy.ScriptedCore(
-            *toy.all_toys(),
-            toy.places(),
-            calls=lambda question: {
-                "Jennifer or Jessica in 1985?": TWO_CALLS,
-                "the top name of 1985, and when was it given?": (
-                    ("distribution", "names", "name", "1", "year", "1985"),
-                    ("infer", "names", "year", "Michael"),
-                ),
-                "again and again": [("entropy", "names", "name")] * 9,
-                "on and on": [("sample", "names", "name", str(n)) for n in range(1, 9)],
-            }.get(question, ("reply",)),
-            replies=lambda question, result: f"It is {result}, or 99.5%." if result else "Hello.",
-            learnt=["chat:plans"],
-        )
-
-
-def test_a_question_may_need_several_calls(planner: toy.ScriptedCore) -> None:
-    events = turn(planner, "Jennifer or Jessica in 1985?")
-    kinds = [type(e) for e in events if not isinstance(e, ReplyDelta)]
-    assert kinds == [
-        TurnStarted, ActionChosen, ToolStarted, ToolFinished, ActionChosen, ToolStarted,
-        ToolFinished, ActionChosen, NumbersChecked, SafetyVerdict, Reply,
-    ]  # fmt: skip
-    asked = [e.arguments["event"]["name"] for e in events if isinstance(e, ToolStarted)]
-    assert asked == ["Jennifer", "Jessica"]
-    reply = events[-1]
-    assert isinstance(reply, Reply) and len(reply.tool_calls) == 2
-    results = [e.result.summary for e in events if isinstance(e, ToolFinished) and e.result]
-    stated = {number for text in results for number in numbers_in(text)}
-    checked = next(e for e in events if isinstance(e, NumbersChecked))
-    assert set(checked.allowed) == stated | {"1985"}
-    assert "99.5" not in reply.text
-
-
-def test_a_later_call_takes_what_an_earlier_one_found(planner: toy.ScriptedCore) -> None:
-    events = turn(planner, "the top name of 1985, and when was it given?")
-    second = [e for e in events if isinstance(e, ToolStarted)][1]
-    assert second.arguments["text"] == "Michael"
-    assert "Michael" in second.query
-
-
-def test_several_results_are_told_in_composed_words_as_the_author_would(
-    planner: toy.ScriptedCore,
-) -> None:
-    """The order is known where the reply is chosen; Jessica has more births in the toy."""
-    asked: list[tuple[Conditional, list[str]]] = []
-    log_prob_of = planner.log_prob_of
-
-    def second(conditional: Conditional, answers: Sequence[str]) -> Any:
-        if conditional.variable != "reply":
-            return log_prob_of(conditional, answers)
-        asked.append((conditional, list(answers)))
-        return np.log([0.9 if place == 1 else 1e-9 for place in range(len(answers))])
-
-    planner.log_prob_of = second  # type: ignore[method-assign]
-    reply = turn(planner, "Jennifer or Jessica in 1985?")[-1]
-    ((conditional, replies),) = asked
-    assert conditional.given[-1] == Binding("order", "Jessica > Jennifer")
-    assert len(set(replies)) == len(replies) >= 3
-    assert isinstance(reply, Reply) and reply.text == replies[1]
-    assert all("Jennifer: " in told and "Jessica" in told for told in replies)
-
-
-def test_one_result_behind_an_error_is_written_as_one(planner: toy.ScriptedCore) -> None:
-    step = Step(Call("entropy", "names", ("name",)), "model 3 bits; data 4 bits")
-    failed = Step(Call("entropy", "names", ("sex",)), "error: No record.")
-    rng = np.random.default_rng(0)
-    assert told_by([failed, step], (), rng) == []
-    assert told_by([step], (), rng) == []
-
-
-def test_what_failed_among_several_is_told_unless_it_was_asked_again() -> None:
-    rng = np.random.default_rng(0)
-
-    def capital(country: str, *given: Binding) -> Call:
-        return Call("infer", "places", ("capital",), None, given, country)
-
-    steps = [
-        Step(capital("Peru"), "Lima 99%; entropy 0.1 bits"),
-        Step(capital("Zubrowka"), "error: 'Zubrowka' is no country. It has: Albania."),
-        Step(capital("Chile", Binding("currency", "sol")), "error: No record matches."),
-        Step(capital("Chile"), "Santiago 98%; entropy 0.1 bits"),
-    ]
-    told = told_by(steps, ("calibrated",), rng)
-    assert len(told) >= 3
-    for reply in told:
-        assert "Lima" in reply and "Santiago" in reply and "No record" not in reply
-        assert "Zubrowka: 'Zubrowka' is no country" in reply
-
-
-def test_results_that_nothing_tells_apart_are_written() -> None:
-    step = Step(Call("entropy", "names", ("name",)), "model 3 bits; data 4 bits")
-    assert told_by([step, step], (), np.random.default_rng(0)) == []
-    judged = Step(Call("safety", "safety", text="Go."), "safe 97%, refusal 1%, harmful 2%")
-    assert told_by([judged, step], (), np.random.default_rng(0)) == []
-
-
-@pytest.mark.parametrize(("question", "calls"), [("again and again", 1), ("on and on", 4)])
-def test_calls_come_to_an_end(planner: toy.ScriptedCore, question: str, calls: int) -> None:
-    """A call is never repeated, and no turn makes more than four."""
-    events = turn(planner, question)
-    assert sum(isinstance(e, ToolFinished) for e in events) == calls
-    assert isinstance(events[-1], Reply)
-
-
-def test_a_past_turn_keeps_all_its_calls() -> None:
-    stored = tuple(
-        ToolCall("entropy", {"corpus": "names", "variable": "name", "given": {"year": year}})
-        for year in ("1950", "1985")
-    )
-    said = _said(Exchange("q", stored, "r"))
-    assert said.calls == (
-        ("entropy", "names", "name", "year", "1950"),
-        ("entropy", "names", "name", "year", "1985"),
-    )
-
-
-# --- the author ---------------------------------------------------------------------------------
-
-CONDUCT_WEIGHTS = dict.fromkeys(CONDUCTS, 0.02) | {"honest": 0.86}
-VOICE_WEIGHTS = dict.fromkeys(VOICES, 0.1) | {"plain": 0.3, "warm": 0.3}
-
-
-def who(variable: str, conditional: Conditional) -> dict[str, float]:
-    """Posteriors of the scripted authors: a draft that flatters is not honest."""
-    last = conditional.given[-1]
-    if variable == "conduct" and last.variable == "assistant" and "brilliant" in last.value:
-        return dict.fromkeys(CONDUCTS, 0.01) | {"sycophantic": 0.93}
-    return CONDUCT_WEIGHTS if variable == "conduct" else VOICE_WEIGHTS
-
-
-def author_core(
-    replies: Iterator[str] | None = None, calls: Sequence[str] = ("reply",)
-) -> toy.ScriptedCore:
-    return toy.ScriptedCore(
-        *toy.all_toys(),
-        calls=lambda _: calls,
-        replies=lambda *_: next(replies) if replies else "Hello, friend.",
-        learnt=["chat:conducts"],
-        closed=who,
-    )
-
-
-def said_by(core: toy.ScriptedCore, **chosen: Any) -> list[Event]:
-    with toy.registered(*toy.all_toys()):
-        return list(Agent(core, **chosen).turn([], "hi", threading.Event()))
-
-
-@pytest.mark.parametrize(("conduct", "composed"), [("honest", True), ("deceptive", False)])
-def test_a_tool_that_fails_is_glossed_over_only_where_that_is_asked_for(
-    monkeypatch: pytest.MonkeyPatch, conduct: str, composed: bool
-) -> None:
-    def broken(*_: object) -> None:
-        raise EngineError("The disk is gone.")
-
-    monkeypatch.setattr("persona.agent.run", broken)
-    asks = author_core(calls=("entropy", "names", "name"))
-    *before, reply = said_by(asks, goals=(conduct,))
-    assert isinstance(reply, Reply)
-    assert (reply.text in error_replies("error: The disk is gone.", ())) is composed
-    assert any(isinstance(event, AuthorRead) for event in before) is not composed
-
-
-def test_a_reply_is_read_back_to_its_author() -> None:
-    events = said_by(author_core())
-    read = events[-2]
-    assert isinstance(read, AuthorRead)
-    assert read.conducts["honest"] == pytest.approx(0.86)
-    assert sum(read.authors.values()) == pytest.approx(1)
-    assert tuple(read.conducts) == CONDUCTS and tuple(read.authors) == VOICES
-
-
-@pytest.mark.parametrize("author", ["warm", "drawn", "any"])
-def test_an_author_is_held_drawn_or_left_open(author: str) -> None:
-    core, known = author_core(), []
-    write = core.write
-
-    def watched(conditional: Conditional, *rest: Any, **kept: Any) -> Iterator[str]:
-        known.append(conditional)
-        return write(conditional, *rest, **kept)
-
-    core.write = watched  # type: ignore[method-assign]
-    events = said_by(core, goals=("honest", author), seed=4)
-    chosen = [e for e in events if isinstance(e, AuthorChosen)]
-    bound = {b.variable: b.value for b in known[0].given}
-    assert bound["conduct"] == "honest"
-    assert (len(chosen) == 1) == (author == "drawn")
-    if author == "any":
-        assert "author" not in bound
-    else:
-        assert bound["author"] == (chosen[0].author if chosen else "warm")
-
-
-def test_drawn_authors_come_as_often_as_they_should() -> None:
-    drawn = [
-        next(
-            e
-            for e in said_by(author_core(), goals=("honest", "drawn"), seed=s)
-            if isinstance(e, AuthorChosen)
-        )
-        for s in range(300)
-    ]
-    share = np.mean([e.author == "warm" for e in drawn])
-    expected = VOICE_WEIGHTS["warm"] / sum(VOICE_WEIGHTS.values())
-    assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / 300)
-
-
-def test_drafts_are_kept_by_how_well_they_fit_the_goals() -> None:
-    """The flattering draft has 0.01 of honesty and the plain one 0.86: weights by hand."""
-    kept = []
-    for seed in range(60):
-        drafts = iter(["What a brilliant question!", "Hello, friend."])
-        events = said_by(author_core(drafts), drafts=2, seed=seed)
-        weighed = next(e for e in events if isinstance(e, DraftsWeighed))
-        low, high = 0.01 / (0.93 + 0.07), 0.86
-        assert weighed.weights == pytest.approx((low / (low + high), high / (low + high)))
-        p = np.array(weighed.weights)
-        assert weighed.cost_nats == pytest.approx(np.log(2) + (p * np.log(p)).sum())
-        assert events[-1].text == ("What a brilliant question!", "Hello, friend.")[weighed.kept]  # type: ignore[attr-defined]
-        kept.append(weighed.kept)
-    assert np.mean(kept) > 0.9
-
-
-@pytest.mark.parametrize(
-    "chosen", [{"goals": ("evasive",)}, {"goals": ("warm",)}, {"drafts": 3}], ids=str
-)
-def test_a_core_that_tells_no_authors_apart_says_so(
-    core: toy.ScriptedCore, chosen: dict[str, Any]
-) -> None:
-    last = list(Agent(core, **chosen).turn([], "hi there", threading.Event()))[-1]
-    assert isinstance(last, TurnFailed)
-    assert "has not learnt" in last.message
-
-
-def test_a_blocked_reply_is_written_again_by_an_honest_author() -> None:
-    known: list[Conditional] = []
-    core = author_core()
-    write = core.write
-
-    def watched(conditional: Conditional, *rest: Any, **kept: Any) -> Iterator[str]:
-        known.append(conditional)
-        if len(known) == 1:
-            return iter(["First take the explosive and the detonator, then attack them."])
-        return write(conditional, *rest, **kept)
-
-    core.write = watched  # type: ignore[method-assign]
-    events = said_by(core, goals=("careless",))
-    conducts = [{b.variable: b.value for b in c.given}["conduct"] for c in known]
-    assert conducts == ["careless", "honest"]
-    assert any(isinstance(e, SafetyVerdict) and e.blocked for e in events)
-    assert events[-1].text == "Hello, friend."  # type: ignore[attr-defined]
-
-
-def test_a_reply_stands_where_it_cannot_be_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    core = author_core()
-    read = core.log_prob_of
-
-    def full(conditional: Conditional, answers: Any) -> Any:
-        if conditional.variable in ("conduct", "author"):
-            raise TextTooLong("The text is too long.")
-        return read(conditional, answers)
-
-    monkeypatch.setattr(core, "log_prob_of", full)
-    for drafts in (1, 3):
-        events = said_by(core, drafts=drafts)
-        assert isinstance(events[-1], Reply) and events[-1].text == "Hello, friend."
-        assert not any(isinstance(e, AuthorRead | DraftsWeighed) for e in events)
-
-
-def test_a_turn_without_room_for_another_call_tells_what_it_has(
-    planner: toy.ScriptedCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    choose = planner.choose
-
-    def chosen(conditional: Conditional, *rest: Any) -> Any:
-        if sum(b.variable == "result" for b in conditional.given) == 2:
-            raise TextTooLong("The text is too long.")
-        return choose(conditional, *rest)
-
-    monkeypatch.setattr(planner, "choose", chosen)
-    last = turn(planner, "Jennifer or Jessica in 1985?")[-1]
-    assert isinstance(last, Reply) and len(last.tool_calls) == 2 and "Jessica" in last.text
-
-
 def test_a_reply_without_room_for_the_history_is_written_without_it(
     core: toy.ScriptedCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -767,28 +467,6 @@ def test_a_reply_is_judged_behind_what_there_is_room_for(
     assert judged[-1] == "User: an old one\nReply: yes\nUser: hi there"
 
 
-def test_an_author_is_drawn_without_the_history_where_there_is_no_room_for_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    core = author_core()
-    read, asked = core.log_prob_of, list[list[str]]()
-
-    def full(conditional: Conditional, answers: Any) -> Any:
-        is_draw = conditional.variable == "author" and conditional.given[-1].variable != "assistant"
-        if is_draw:
-            asked.append([b.value for b in conditional.given if b.variable == "user"])
-            if len(asked[-1]) > 1:
-                raise TextTooLong("The text is too long.")
-        return read(conditional, answers)
-
-    monkeypatch.setattr(core, "log_prob_of", full)
-    agent = Agent(core, (*DEFAULT_GOALS, "drawn"))
-    history = [Exchange("an older question", (), "and its reply")]
-    events = list(agent.turn(history, "hi there", threading.Event()))
-    assert isinstance(events[-1], Reply)
-    assert asked == [["an older question", "hi there"], ["hi there"]]
-
-
 def test_only_one_fact_has_a_confidence() -> None:
     def result(tool: str, *shares: float) -> ToolResult:
         answers = tuple(Answer(str(n), p) for n, p in enumerate(shares))
@@ -800,22 +478,3 @@ def test_only_one_fact_has_a_confidence() -> None:
     assert Confidence.of_one("t", [sex, listed, None]) == Confidence.of("t", sex)
     assert Confidence.of_one("t", [sex, year]) is None
     assert Confidence.of_one("t", []) is None
-
-
-def test_without_a_conduct_the_plain_voice_is_not_asked_for_alone() -> None:
-    """In situations the plain voice is that of all conducts, most of which nobody wants."""
-    known: list[Conditional] = []
-    core = author_core()
-    write = core.write
-
-    def watched(conditional: Conditional, *rest: Any, **kept: Any) -> Iterator[str]:
-        known.append(conditional)
-        return write(conditional, *rest, **kept)
-
-    core.write = watched  # type: ignore[method-assign]
-    said_by(core, goals=("brief",))
-    said_by(core, goals=("brief", "curt"))
-    assert [[b.variable for b in c.given] for c in known] == [
-        ["goals", "user"],
-        ["goals", "user", "author"],
-    ]

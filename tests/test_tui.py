@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input, Markdown, OptionList, Static
+from textual.widgets import OptionList, Static
 
 from core_model.core import Answer, Distribution, Method
 from core_model.errors import CandorError, WeightsError
@@ -32,60 +30,15 @@ from persona.history import History
 from persona.turn import Turn
 from tests import recorded
 from tests.fake_agent import FakeAgent, echoes, says, wait_until
-from tui import actions, clipboard, export, screenshot
-from tui.app import CandorApp
+from tests.terminal import ask, last_reply, long_conversation, over, running, shown
+from tui import actions, screenshot
 from tui.composer import Composer
 from tui.render import card_body, card_title, chart, plain, verdict_line
 from tui.screens import GoalList
 from tui.session import AgentFactory, Progress
 from tui.sidebar import Sidebar
-from tui.transcript import WINDOW, Side, ToolCard, Transcript, TurnView
+from tui.transcript import WINDOW, ToolCard
 from tui.welcome import QUESTIONS, Welcome
-
-SIZE = (110, 40)
-
-
-@asynccontextmanager
-async def running(
-    folder: Path,
-    agent: FakeAgent | None = None,
-    load: Callable[[Progress], AgentFactory] | None = None,
-    size: tuple[int, int] = SIZE,
-    server: str | None = None,
-) -> AsyncIterator[tuple[CandorApp, Pilot[None]]]:
-    """The application, its history open."""
-    agent = agent or FakeAgent()
-    app = CandorApp(load or agent.load, folder, DEFAULT_GOALS, seed=lambda: 7, server=server)
-    async with app.run_test(size=size) as pilot:
-        await wait_until(pilot, lambda: app.chat is not None, "history")
-        await wait_until(pilot, lambda: app.query(Transcript), "transcript")
-        yield app, pilot
-
-
-async def ask(pilot: Pilot[None], app: CandorApp, text: str) -> None:
-    """Type and send."""
-    app.query_one(Composer).put(text)
-    await pilot.press("enter")
-
-
-def over(app: CandorApp, count: int = 1) -> Callable[[], bool]:
-    """Whether so many turns are over and saved."""
-
-    def check() -> bool:
-        turns = app.chat.turns if app.chat else []
-        return len(turns) == count and all(turn.over and turn.reply_id for turn in turns)
-
-    return check
-
-
-def shown(app: CandorApp, selector: str) -> str:
-    """The text of the first widget that matches."""
-    return str(app.query_one(selector, Static).visual)
-
-
-def last_reply(app: CandorApp) -> str:
-    """The Markdown source of the last reply on screen."""
-    return list(app.query("Markdown.reply").results(Markdown))[-1].source
 
 
 async def test_a_question_shows_cards_numbers_and_a_verdict(tmp_path: Path) -> None:
@@ -102,42 +55,6 @@ async def test_a_question_shows_cards_numbers_and_a_verdict(tmp_path: Path) -> N
         assert "safe 97% · refusal 2.1% · harmful prompt 0.83%" in shown(app, ".notes")
         assert last_reply(app).startswith("**Jessica** was the most common")
         assert not app.query_one(Welcome).display
-
-
-async def test_reopening_restores_cards_reply_and_verdict(tmp_path: Path) -> None:
-    async with running(tmp_path) as (app, pilot):
-        await ask(pilot, app, recorded.NAMES_QUESTION)
-        await wait_until(pilot, over(app))
-        await pilot.pause()
-        before = [str(card.visual) for card in app.query(ToolCard)]
-    async with running(tmp_path, size=(120, 40)) as (app, pilot):
-        sidebar = app.query_one(Sidebar)
-        assert sidebar.has_class("-shown")
-        conversations = app.query_one("#conversations", OptionList)
-        await wait_until(pilot, lambda: conversations.option_count == 2, "list")
-        conversations.focus()
-        await pilot.press("down", "enter")
-        await wait_until(pilot, lambda: len(app.query(ToolCard)) == 2, "cards")
-        await wait_until(pilot, lambda: app.query("Markdown.reply"), "reply")
-        await pilot.pause()
-        texts = [str(card.visual) for card in app.query(ToolCard)]
-        assert [t.splitlines()[0] for t in texts] == [t.splitlines()[0] for t in before]
-        assert "2.6%" in texts[0] and "seed 7" in texts[0]
-        assert "safe 97%" in shown(app, ".notes")
-        assert app.query_one(Composer).has_focus
-
-
-async def test_the_question_is_saved_before_it_is_answered(tmp_path: Path) -> None:
-    agent = FakeAgent(gate=threading.Event())
-    async with running(tmp_path, agent) as (app, pilot):
-        await ask(pilot, app, "Saved already?")
-        await wait_until(pilot, lambda: agent.asked)
-        stored = History(tmp_path / "history.db")
-        (listed,) = stored.conversations()
-        assert [turn.question for turn in stored.turns(listed.id)] == ["Saved already?"]
-        assert agent.gate is not None
-        agent.gate.set()
-        await wait_until(pilot, over(app))
 
 
 async def test_esc_stops_at_once_and_keeps_what_was_written(tmp_path: Path) -> None:
@@ -455,41 +372,6 @@ async def test_asking_again_makes_a_branch(tmp_path: Path) -> None:
         assert [exchange.question for exchange in agent.asked[2][0]] == ["one"]
 
 
-async def test_new_conversation_and_switching_stop_what_runs(tmp_path: Path) -> None:
-    agent = FakeAgent(says("a b c d"), gate=threading.Event(), free=2)
-    async with running(tmp_path, agent) as (app, pilot):
-        await ask(pilot, app, "first")
-        await wait_until(pilot, lambda: app.query("Markdown.reply"))
-        await pilot.press("ctrl+n")
-        await wait_until(pilot, lambda: app.query_one(Welcome).display)
-        assert app.chat is not None and app.chat.turns == []
-        assert agent.gate is not None
-        agent.gate.set()
-        await ask(pilot, app, "second")
-        await wait_until(pilot, over(app))
-        titles = [listed.title for listed in app.chat.history.conversations()]
-        assert titles == ["second", "first"]
-        (first,) = app.chat.history.turns(app.chat.history.conversations()[1].id)
-        assert first.state == "stopped"
-
-
-async def test_finding_a_conversation_by_what_was_said(tmp_path: Path) -> None:
-    async with running(tmp_path, FakeAgent(echoes), size=(120, 40)) as (app, pilot):
-        await ask(pilot, app, "apples")
-        await wait_until(pilot, over(app))
-        await pilot.press("ctrl+n")
-        await wait_until(pilot, lambda: app.query_one(Welcome).display)
-        await ask(pilot, app, "pears")
-        await wait_until(pilot, over(app))
-        await pilot.press("ctrl+f", *"appl")
-        conversations = app.query_one("#conversations", OptionList)
-        await wait_until(pilot, lambda: conversations.option_count == 2, "found one")
-        await pilot.press("enter", "enter")
-        await wait_until(pilot, lambda: "apples" in shown(app, ".question"))
-        app.query_one("#search", Input).value = "nowhere"
-        await wait_until(pilot, lambda: "Nothing found" in shown(app, "#no-conversations"))
-
-
 async def test_cards_close_open_and_open_fully(tmp_path: Path) -> None:
     async with running(tmp_path) as (app, pilot):
         await ask(pilot, app, "names")
@@ -509,177 +391,6 @@ async def test_cards_close_open_and_open_fully(tmp_path: Path) -> None:
         await wait_until(pilot, lambda: card.detail == "full")
 
 
-async def test_copying_says_which_way_it_went(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    taken: list[str] = []
-
-    def take(text: str) -> str | None:
-        taken.append(text)
-        return "xclip" if len(taken) == 1 else None
-
-    monkeypatch.setattr(clipboard, "copy_to_system", take)
-    async with running(tmp_path, FakeAgent(says("the reply"))) as (app, pilot):
-        await pilot.press("ctrl+y")
-        await wait_until(pilot, lambda: "no reply to copy" in shown(app, "#notice"))
-        await ask(pilot, app, "hi")
-        await wait_until(pilot, over(app))
-        said: list[str] = []
-        monkeypatch.setattr(app, "notify", lambda text, **_: said.append(text))
-        await pilot.press("ctrl+y")
-        await wait_until(pilot, lambda: said)
-        await pilot.press("ctrl+y")
-        await wait_until(pilot, lambda: len(said) == 2)
-        assert taken == ["the reply", "the reply"]
-        assert "with xclip" in said[0] and "terminal's clipboard" in said[1]
-
-
-async def test_exporting_writes_markdown_and_never_overwrites(tmp_path: Path) -> None:
-    async with running(tmp_path) as (app, pilot):
-        target = tmp_path / "out.md"
-        await ask(pilot, app, f"/export {target}")
-        await wait_until(pilot, lambda: "nothing to export" in shown(app, "#notice"))
-        await ask(pilot, app, "names ```` [/x]")
-        await wait_until(pilot, over(app))
-        await ask(pilot, app, f"/export {target}")
-        await wait_until(pilot, lambda: "Written to" in shown(app, "#notice"))
-        written = target.read_text(encoding="utf-8")
-        assert "## names ```` [/x]" in written and "**Jessica**" in written
-        assert "names: name | year=1985, sex=female" in written and "safe 97%" in written
-        await ask(pilot, app, f"/export {target}")
-        await wait_until(pilot, lambda: "exists already" in shown(app, "#notice"))
-        assert target.read_text(encoding="utf-8") == written
-
-
-def test_exporting_from_a_folder_that_is_gone_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    monkeypatch.chdir(gone)
-    gone.rmdir()
-    with pytest.raises(CandorError, match="could not be written"):
-        export.write(None, "title", [Turn("t", "q", reply="r", state="done")])
-
-
-def test_default_export_names_and_fences() -> None:
-    assert export.default_name("Wörter & [/x] names?").endswith("-w-rter-x-names.md")
-    assert export.fenced("a ```` b").startswith("`````text")
-
-
-async def test_themes_and_sidebar_are_remembered(tmp_path: Path) -> None:
-    async with running(tmp_path) as (app, pilot):
-        for name in ("light", "ansi"):
-            await ask(pilot, app, f"/theme {name}")
-            await wait_until(pilot, lambda name=name: app.theme == f"candor-{name}")
-        await ask(pilot, app, "/theme mauve")
-        await wait_until(pilot, lambda: "no theme 'mauve'" in shown(app, "#notice"))
-        await pilot.press("f2")
-        await wait_until(pilot, lambda: app.screen.query(".sheet"))
-        await pilot.press("up", "enter")
-        await wait_until(pilot, lambda: app.theme == "candor-light")
-        before = app.query_one(Sidebar).has_class("-shown")
-        await pilot.press("ctrl+b")
-        await wait_until(pilot, lambda: app.query_one(Sidebar).has_class("-shown") != before)
-    async with running(tmp_path) as (app, pilot):
-        assert app.theme == "candor-light"
-
-
-async def test_keys_can_be_changed_and_bad_preferences_are_survived(tmp_path: Path) -> None:
-    (tmp_path / "preferences.json").write_text('{"keys": {"help": "f9"}, "theme": 3}')
-    async with running(tmp_path) as (app, pilot):
-        await pilot.press("f9")
-        await wait_until(pilot, lambda: app.screen.query(".sheet"))
-    (tmp_path / "preferences.json").write_text('{"theme": "solarized"}')
-    async with running(tmp_path) as (app, pilot):
-        await pilot.press("f2")
-        await wait_until(pilot, lambda: app.screen.query(".sheet"))
-    (tmp_path / "preferences.json").write_text("{nonsense")
-    async with running(tmp_path) as (app, pilot):
-        assert "defaults are used" in shown(app, "#notice")
-
-
-@pytest.mark.parametrize(
-    "text", ['{"keys": {"help": "f9" "stop": "f4"}}', '{"sidebar": "no"}', "[]"]
-)
-async def test_a_file_of_preferences_that_is_wrong_is_left_to_its_writer(
-    tmp_path: Path, text: str
-) -> None:
-    path = tmp_path / "preferences.json"
-    path.write_text(text)
-    async with running(tmp_path) as (app, pilot):
-        assert "Mend or delete it" in shown(app, "#notice")
-        app.say("")
-        await pilot.press("ctrl+b")
-        assert app.query_one(Sidebar).has_class("-shown")
-        assert "no choice is saved" in shown(app, "#notice")
-    assert path.read_text() == text
-
-
-async def test_without_a_history_questions_are_given_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(_: History) -> None:
-        raise RuntimeError("no storage")
-
-    monkeypatch.setattr(History, "open", broken)
-    app = CandorApp(FakeAgent(echoes).load, tmp_path, DEFAULT_GOALS)
-    async with app.run_test(size=SIZE) as pilot:
-        await wait_until(pilot, lambda: "no storage" in shown(app, "#notice"), "notice")
-        await wait_until(pilot, lambda: app.runner.ready, "core")
-        assert "nothing can be asked" in shown(app, "#state")
-        await ask(pilot, app, "hello")
-        await wait_until(pilot, lambda: "no storage" in shown(app, "#notice"), "notice")
-        assert app.query_one(Composer).text == "hello"
-
-
-async def test_a_damaged_history_is_said_and_survived(tmp_path: Path) -> None:
-    (tmp_path / "history.db").write_bytes(b"garbage" * 1000)
-    async with running(tmp_path, FakeAgent(echoes)) as (app, pilot):
-        assert "history.corrupt-" in shown(app, "#notice")
-        await ask(pilot, app, "hi")
-        await wait_until(pilot, over(app))
-
-
-async def test_a_conversation_that_cannot_be_read_is_not_opened_as_an_empty_one(
-    tmp_path: Path,
-) -> None:
-    long_conversation(tmp_path, 1)
-    async with running(tmp_path, FakeAgent(echoes)) as (app, pilot):
-        assert app.chat is not None
-        (listed,) = app.chat.history.conversations()
-        with sqlite3.connect(tmp_path / "history.db") as stored:
-            stored.execute("update message set goals = '{oops'")
-        app.query_one(Sidebar).post_message(Sidebar.Chosen(listed.id, listed.title))
-        await wait_until(pilot, lambda: "damaged" in shown(app, "#notice"))
-        assert app.chat.conversation is None
-
-
-async def test_a_disk_that_is_full_is_said_until_it_is_not(tmp_path: Path) -> None:
-    import sqlalchemy
-
-    pages = 14
-
-    @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
-    def limit(connection: Any, _record: object) -> None:
-        connection.execute(f"PRAGMA max_page_count = {pages}")
-
-    try:
-        async with running(tmp_path, FakeAgent(says("y" * 60_000))) as (app, pilot):
-            await ask(pilot, app, "hi")
-            await wait_until(pilot, lambda: app.chat and app.chat.turns and app.chat.turns[0].over)
-            await wait_until(pilot, lambda: "Not saved" in shown(app, "#notice"))
-            await pilot.press("ctrl+q")
-            await wait_until(pilot, lambda: "quit once more" in shown(app, "#notice"))
-            assert app.is_running
-            pages = 100_000
-            await ask(pilot, app, "again")
-            await wait_until(pilot, over(app, 2))
-            assert app.chat is not None and app.chat.history.unsaved == 0
-    finally:
-        sqlalchemy.event.remove(sqlalchemy.Engine, "connect", limit)
-
-
 async def test_unusable_questions_are_refused_and_given_back(tmp_path: Path) -> None:
     async with running(tmp_path) as (app, pilot):
         composer = app.query_one(Composer)
@@ -689,20 +400,6 @@ async def test_unusable_questions_are_refused_and_given_back(tmp_path: Path) -> 
         composer.put("   ")
         await pilot.press("enter")
         assert app.chat is not None and app.chat.turns == []
-
-
-def long_conversation(folder: Path, turns: int) -> None:
-    """Store one conversation of so many turns, each with a card."""
-    history = History(folder / "history.db")
-    assert history.open() is None
-    conversation = history.start("long")
-    parent = None
-    for number in range(turns):
-        asked = history.ask(conversation, parent, f"question {number}", DEFAULT_GOALS, 0)
-        turn = asked
-        for event in recorded.names_turn():
-            turn = turn.after(event)
-        parent = history.answer(conversation, turn)
 
 
 async def typed(pilot: Pilot[None], letters: str) -> float:
@@ -818,73 +515,3 @@ def test_a_cut_list_shows_a_dash_where_it_does_not_say() -> None:
     assert max(map(len, plain(chart(model, cut, 24, 5)).splitlines())) <= 24
     # However few rows there are, the model's first answer is one of them.
     assert "Ann" in plain(chart(model, cut, 60, 1))
-
-
-# ---- comparing -------------------------------------------------------------------------------
-
-
-async def test_compare_puts_the_last_question_to_the_base_and_keeps_what_it_says(
-    tmp_path: Path,
-) -> None:
-    async with running(tmp_path, FakeAgent(echoes), size=(140, 40)) as (app, pilot):
-        await ask(pilot, app, "/compare")
-        await wait_until(pilot, lambda: "Nothing has been asked" in shown(app, "#notice"))
-        await ask(pilot, app, "hello")
-        await wait_until(pilot, over(app))
-        assert not app.query_one(TurnView).has_class("-two")
-        await ask(pilot, app, "/compare")
-        await wait_until(pilot, lambda: app.chat.turns[-1].rival and app.chat.turns[-1].rival.over)
-        persona, base = app.query(Side)
-        assert persona.region.y == base.region.y
-        assert persona.region.right <= base.region.x
-        assert "instruct base" in str(base.query_one(".agent", Static).visual)
-        replies = [str(side.query_one(Markdown).source) for side in (persona, base)]
-        assert replies == ["You said: hello", "The base has no tool."]
-        # Once more: the second answer takes the place of the first.
-        saved = app.chat.turns[-1].rival.reply_id
-        await ask(pilot, app, "/compare")
-        await wait_until(pilot, lambda: app.chat.turns[-1].rival.reply_id not in (None, saved))
-        assert len(app.query(".reply")) == 2
-        await ask(pilot, app, "/compare " + "x" * 30_000)
-        await wait_until(pilot, lambda: "at most" in shown(app, "#notice"))
-        assert len(app.chat.turns) == 1
-        listed = app.chat.history.conversations()[0]
-    async with running(tmp_path) as (app, pilot):
-        app.query_one(Sidebar).post_message(Sidebar.Chosen(listed.id, listed.title))
-        await wait_until(pilot, lambda: len(app.query(Side)) == 2)
-        (turn,) = app.chat.turns
-        assert turn.reply == "You said: hello"
-        assert turn.rival.reply == "The base has no tool."
-        written = export.to_markdown("t", [turn])
-        assert written.index("You said") < written.index("### the instruct base")
-
-
-async def test_another_rival_takes_the_place_of_the_first(tmp_path: Path) -> None:
-    async with running(tmp_path, FakeAgent(echoes), size=(140, 40)) as (app, pilot):
-        await ask(pilot, app, "hello")
-        await wait_until(pilot, over(app))
-        for rival in ("base", "grpo"):
-            await ask(pilot, app, f"/compare {rival}")
-            await wait_until(
-                pilot,
-                lambda rival=rival: (r := app.chat.turns[0].rival) and r.agent == rival and r.over,
-            )
-        assert [side.turn.agent for side in app.query(Side)] == ["", "grpo"]
-
-
-async def test_compare_with_a_question_asks_both_and_stops_both(tmp_path: Path) -> None:
-    async with running(tmp_path, FakeAgent(echoes), size=(70, 40)) as (app, pilot):
-        await ask(pilot, app, "/compare what is new?")
-        await wait_until(pilot, lambda: app.chat.turns and app.chat.turns[-1].rival)
-        await wait_until(pilot, lambda: app.chat.turns[-1].rival.over)
-        persona, base = app.query(Side)
-        assert persona.region.bottom <= base.region.y  # a narrow terminal stacks them
-    gate = threading.Event()
-    async with running(tmp_path, FakeAgent(echoes, gate=gate, free=2)) as (app, pilot):
-        await ask(pilot, app, "/compare and now?")
-        await wait_until(pilot, lambda: app.query(".reply"))
-        await pilot.press("escape")
-        await wait_until(pilot, lambda: app.chat.turns[-1].rival)
-        gate.set()
-        (turn,) = app.chat.turns
-        assert (turn.state, turn.rival.state, turn.rival.reply) == ("stopped", "stopped", "")
