@@ -2,7 +2,8 @@
 
 `python -m persona.measure` runs all measures: those of `core_model.measures`, `self-knowledge` of
 the tools, `diversity` and `sycophancy` of the modules of those names, `authors` and `plans` of
-`persona.authors`, `filter` of `persona.filtering`, and `persona`, which asks each question of
+`persona.authors`, `filter` of `persona.filtering`, `declining` of the questions of
+`tests/development_questions.toml`, and `persona`, which asks each question of
 `tests/heldout_questions.json`, and of `tests/heldout_places.json` where it can, as a conversation
 of its own.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,19 +25,22 @@ from core_model.core import Core, Remembering
 from core_model.errors import StorageError, ToolError
 from core_model.measure import main
 from core_model.measures.result import Goal, MeasureRow, Options, mean_of, measured
+from persona import script
 from persona.agent import Agent
 from persona.asking import side_by_side
 from persona.authors import authors, plans
 from persona.diversity import diversity
 from persona.events import Event, NumbersChecked, Reply, ToolCall, TurnFailed
 from persona.filtering import filtering
-from persona.grammar import chat_corpora
+from persona.goals import DEFAULT_GOALS, condition
+from persona.grammar import REPLY, CallGrammar, chat_corpora, decode_call
 from persona.sycophancy import sycophancy
 from tools.registry import find
 from tools.self_knowledge import self_knowledge
 
 TESTS = Path(__file__).parent.parent / "tests"
 QUESTIONS, COUNTRIES = TESTS / "heldout_questions.json", TESTS / "heldout_places.json"
+DEVELOPMENT = TESTS / "development_questions.toml"
 QUICK = 20
 
 
@@ -93,6 +98,41 @@ def _asked(core: Core, path: Path, options: Options) -> tuple[list[dict[str, Any
     return questions, [outcome(events, q) for events, q in zip(seen, questions, strict=True)]
 
 
+def declining(core: Core, options: Options) -> list[MeasureRow]:
+    """What is done first with questions as people put them, those that a tool answers and others.
+
+    Items: the questions of `tests/development_questions.toml`. They are none of training, but are
+    looked at when wordings are written: for choosing among runs, not for judging one.
+
+    - declined without need: share of the questions that a tool answers to which no tool is called.
+      The guard is the share that call the tool named in the file.
+    - answered without data: share of the others, which no corpus answers, that call a tool.
+
+    Intervals resample questions.
+    """
+    content = tomllib.loads(DEVELOPMENT.read_text(encoding="utf-8"))
+    few = QUICK if options.quick else None
+    wanted, answerable = zip(*content["answerable"][:few], strict=True)
+    others = content["others"][:few]
+    actions = {question: first_action(core, question) for question in (*answerable, *others)}
+    declined = np.array([actions[q] == REPLY for q in answerable], float)
+    right = np.mean([actions[q] == tool for q, tool in zip(answerable, wanted, strict=True)])
+    answered = np.array([actions[q] != REPLY for q in others], float)
+    return [
+        measured(
+            "declined without need", "share", mean_of(declined), answerable, options,
+            {"tool of the file": float(right)},
+        ),
+        measured("answered without data", "share", mean_of(answered), others, options),
+    ]  # fmt: skip
+
+
+def first_action(core: Core, question: str) -> str:
+    """What the persona does first in a conversation that begins so: a tool, or `reply`."""
+    known = script.opening(condition(DEFAULT_GOALS), (), question)
+    return decode_call(core, known, CallGrammar.of(core, (question,)))[0][0]
+
+
 def outcome(events: Iterable[Event], question: dict[str, Any]) -> Outcome:
     """The outcome of one turn against what its question was composed from."""
     call, malformed, failed, alone = None, False, False, True
@@ -142,6 +182,7 @@ if __name__ == "__main__":
 
     MEASURES["self-knowledge"] = self_knowledge
     MEASURES["persona"] = persona
+    MEASURES["declining"] = declining
     MEASURES["diversity"] = diversity
     MEASURES["sycophancy"] = sycophancy
     MEASURES["authors"] = authors

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 
 from core_model.core import Answer, Distribution, from_weights
 from core_model.errors import EngineError, TextTooLong, ToolError
+from core_model.measures.result import Options
 from core_model.notation import Binding
 from core_model.numerals import numbers_in
 from core_model.planning import Conditional
@@ -32,7 +35,7 @@ from persona.events import (
     TurnFailed,
     TurnStarted,
 )
-from persona.measure import is_well_formed, outcome
+from persona.measure import declining, is_well_formed, outcome
 from persona.phrasings.calls import Call
 from persona.phrasings.replies import error_replies
 from persona.script import QUESTION_BYTES, shortened
@@ -413,6 +416,25 @@ def test_the_outcome_of_a_question(core: toy.ScriptedCore) -> None:
     assert not is_well_formed(replace(call, name="guess"))
     other = outcome(turn(core, "diverse names"), question)
     assert not other.right_tool
+
+
+def test_what_is_declined_and_what_is_answered(
+    core: toy.ScriptedCore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of four that a tool answers one is declined, one calls another tool; of two others, one."""
+    questions = tmp_path / "questions.toml"
+    asked = [
+        ["infer", "boy or girl: Leslie"],
+        ["probability", "Jennifer in 1985"],
+        ["infer", "how old is a Jennifer"],
+        ["probability", "Leslie in 1985"],
+    ]
+    others = ["hello", "what does Jennifer mean?"]
+    questions.write_text(f"answerable = {json.dumps(asked)}\nothers = {json.dumps(others)}")
+    monkeypatch.setattr("persona.measure.DEVELOPMENT", questions)
+    declined, answered = declining(core, Options(0, False, tmp_path))
+    assert (declined.value, declined.guard["tool of the file"]) == (0.25, 0.5)
+    assert answered.value == 0.5
 
 
 def found_calls(core: toy.ScriptedCore, question: str) -> tuple[ToolCall, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import tomllib
 from collections import Counter
 from dataclasses import replace
 from functools import cache
@@ -148,6 +149,18 @@ def test_wordings_are_distinct_and_split_once() -> None:
     train = {normalised(w.text) for w in wordings if w.split == "train"}
     held_out = {normalised(w.text) for w in templates() if w.split == "held_out"}
     assert not train & held_out
+
+
+def test_development_questions_are_none_to_learn_from_and_not_held_out() -> None:
+    asked = tomllib.loads(HELD_OUT.with_name("development_questions.toml").read_text("utf-8"))
+    questions = [question for _, question in asked["answerable"]] + asked["others"]
+    assert {tool for tool, _ in asked["answerable"]} == set(TOOLS) - {"confidence"}
+    texts = Counter(map(normalised, questions))
+    assert max(texts.values()) == 1
+    stored = json.loads(HELD_OUT.read_text("utf-8"))
+    stored += json.loads(HELD_OUT.with_name("heldout_places.json").read_text("utf-8"))
+    assert not set(texts) & {normalised(entry["question"]) for entry in stored}
+    assert not set(texts) & {normalised(words.text) for words in every_wording()}
 
 
 def test_every_slot_is_known() -> None:
