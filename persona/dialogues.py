@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ import numpy as np
 
 from core_model.numerals import numbers_in
 from persona.goals import DEFAULT_GOALS, GOALS, condition
-from persona.grammar import FIRST_CORPORA, SURE
+from persona.grammar import ANY_YEAR, FIRST_CORPORA, SURE
 from persona.phrasings import (
     FollowUp,
     Split,
@@ -46,7 +46,7 @@ from persona.phrasings.plans import (
     plans,
 )
 from persona.phrasings.replies import ERROR, corrected, error_replies, talk_reply, tool_reply
-from persona.phrasings.results import made_up
+from persona.phrasings.results import made_up, unlisted
 from persona.phrasings.style import Manner, manner, reworded, typed
 from persona.phrasings.surfaces import Filled, Values, after, applicable, authors, call_of, fill
 
@@ -105,6 +105,8 @@ GREETING_SHARE = 0.04
 AFTER_SHARES: dict[str, float] = {"tool": 0.74, "after": 0.14, "thanks": 0.05, "outside": 0.07}
 CALIBRATED_SHARE, BRIEF_SHARE, OTHER_GOAL_SHARE = 0.85, 0.15, 0.95
 HELD_OUT_YEAR_SHARE = 0.5
+EARLIEST, LATEST, NEAR, FAR_SHARE = 1500, 2100, 30, 0.2
+"""Years that a corpus has none of: how far they reach, and how many lie far off."""
 NAME_TEMPER = 0.6
 """Names are drawn in proportion to (births)^NAME_TEMPER: common ones first, rare ones too."""
 NEW_CALL_TRIES = 20
@@ -275,7 +277,18 @@ def corpus_values(split: Split) -> Values:
         place=lambda rng: countries[rng.integers(len(countries))],
         # The held-out questions were drawn before any asked about what is no country.
         nowhere=partial(made_up_name, split) if split == "train" else None,
+        never=partial(_year_of_none, years) if split == "train" else None,
     )
+
+
+def _year_of_none(years: Mapping[str, Sequence[str]], rng: np.random.Generator, corpus: str) -> str:
+    """A year that a corpus has no record of, mostly near those that it has."""
+    known = [int(year) for year in years[corpus]]
+    while True:
+        first, last = (EARLIEST, LATEST) if rng.random() < FAR_SHARE else (min(known), max(known))
+        year = int(rng.integers(first - NEAR, last + NEAR + 1))
+        if year not in known and year in ANY_YEAR:
+            return str(year)
 
 
 def made_up_name(split: Split, rng: np.random.Generator) -> str:
@@ -408,6 +421,7 @@ class Composer:
         before: tuple[Step, ...] = ()
         if (
             summary.startswith(ERROR)
+            and unlisted(call) is None  # no other condition gives a year that there is none of
             and len(call.given) > 1
             and self.rng.random() < CORRECTED_SHARE
         ):

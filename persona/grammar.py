@@ -33,9 +33,10 @@ REPLY = "reply"
 CORPORA = ("names", "speeches", "places")
 FIRST_CORPORA = ("names", "speeches")
 """Those that every persona has learnt to ask; the others stand in an adapter's file."""
-PLANS, UNLISTED, SURE = "plans", "unlisted", "confidence"
+PLANS, UNLISTED, YEARS, SURE = "plans", "unlisted", "years", "confidence"
 """Stand in an adapter's file where its persona has learnt to make several calls in one turn, to ask
-about a country that there is none of, and to ask how sure an answer is."""
+about a country that there is none of, about a year that a corpus does not have, and how sure an
+answer is."""
 SHORTEST_UNLISTED = 3
 """Letters of what is taken for the name of a country that there is none of."""
 WITHOUT_WORDINGS = {("speeches", "topic"), ("speeches", "summary")}
@@ -56,6 +57,8 @@ HEAD_WORDS, HEAD_CHARACTERS = 3, 60
 """What points at a passage: so many words, and less where there are no blanks between them."""
 LONG_MESSAGE = 30
 FEW = 3
+ANY_YEAR = range(1400, 2200)
+"""Numbers of four digits that are read as years where no corpus has them."""
 COUNTS = tuple(str(n) for n in (*range(1, 21), 25, 30, 40, 50, 100))
 _WORD = re.compile(r"[^\W\d_][^\W\d_'’-]*(?:[-'’][^\W\d_]+)*")
 _CAPITALISED = re.compile(r"\b[^\W\d_a-z]\w+(?: [^\W\d_a-z]\w+)*")
@@ -166,22 +169,23 @@ def decode_call(
 class CallGrammar:
     """The grammar over one dialogue: `texts` are the user's messages, the last one last.
 
-    corpora: those that may be asked. results: what earlier calls of the turn have found. unlisted:
-    whether a country may be asked about that there is none of, to be told so. sure: whether it may
-    be asked how sure an answer is.
+    corpora: those that may be asked. results: what earlier calls of the turn have found. unlisted,
+    years: whether a country may be asked about that there is none of, and a year that a corpus does
+    not have, to be told so. sure: whether it may be asked how sure an answer is.
     """
 
     texts: tuple[str, ...]
     corpora: tuple[str, ...] = CORPORA
     results: tuple[str, ...] = ()
     unlisted: bool = True
+    years: bool = True
     sure: bool = True
 
     @classmethod
     def of(cls, core: Core, texts: tuple[str, ...], results: tuple[str, ...] = ()) -> CallGrammar:
         """The grammar of what a core has learnt to ask."""
-        unlisted, sure = (core.has_learnt(marker(what)) for what in (UNLISTED, SURE))
-        return cls(texts, chat_corpora(core), results, unlisted, sure)
+        gated = (core.has_learnt(marker(what)) for what in (UNLISTED, YEARS, SURE))
+        return cls(texts, chat_corpora(core), results, *gated)
 
     def options(self, pieces: Sequence[str]) -> list[str | None]:
         """The pieces that may follow; None is the end of the call. Never empty."""
@@ -301,23 +305,26 @@ class CallGrammar:
         return found
 
     def _said(self, corpus: Schema, name: str) -> list[str]:
-        """Values of a numeric variable that the dialogue spells, the last message's first."""
-        values = set(corpus.variable(name).values)
+        """Years that the dialogue spells, the last message's first, as far as they may be asked."""
         said = [year for text in self._latest() for year in years_in(text)]
-        return [year for year in dict.fromkeys(said) if year in values]
+        return [year for year in dict.fromkeys(said) if self._may_ask(corpus, name, year)]
+
+    def _may_ask(self, corpus: Schema, name: str, year: str) -> bool:
+        """Whether a corpus has a year, or may be asked about it to say that it has not."""
+        return year in corpus.variable(name).values or (self.years and int(year) in ANY_YEAR)
 
     def _latest(self) -> list[str]:
         """What was said and found, the last message first and then what its calls have found."""
         return [self.texts[-1], *self.results, *reversed(self.texts[:-1])]
 
     def _numbers_due(self, corpus: Schema, name: str) -> bool:
-        """Whether the last message, outside what it quotes, spells a value of the variable."""
+        """Whether the last message, outside what it quotes, spells a year that may be asked."""
         if any(found.startswith(ERROR) for found in self.results):
             return False  # what met an error may be asked again with less
         text = _QUOTED.sub(" ", self.texts[-1])
         if len(text.split()) > LONG_MESSAGE:
             return False  # a pasted passage may hold any year
-        return any(year in corpus.variable(name).values for year in years_in(text))
+        return any(self._may_ask(corpus, name, year) for year in years_in(text))
 
     def _names(self) -> list[str]:
         """Words of the dialogue as names are written, the last message's first."""

@@ -18,7 +18,7 @@ from core_model.tasks.closed import ClosedAnswers, Floats
 from core_model.wire import Wire
 from persona import conducts, goals, script
 from persona.dialogues import KIND_SHARES, Dialogue, Turn, compose, corpus_values, order_of
-from persona.grammar import CORPORA, PLANS, SURE, UNLISTED, marker, pieces_of
+from persona.grammar import CORPORA, PLANS, SURE, UNLISTED, YEARS, marker, pieces_of
 from persona.phrasings import talk
 from persona.replay import read_general
 
@@ -72,21 +72,21 @@ class DialogueTask:
     """Composed dialogues of the training wordings, mixed with replayed general chat.
 
     labels: whether goals and authors are known and asked for; without, the same is said by nobody.
-    unlisted: whether countries are asked about that there are none of. kinds: of dialogues, as in
-    `KIND_SHARES`.
+    unlisted: whether countries are asked about that there are none of, and years that a corpus does
+    not have. kinds: of dialogues, as in `KIND_SHARES`.
     """
 
     def __init__(
         self, wire: Wire, general: str | None = None, general_share: float = 0.12,
         labels: bool = True, unlisted: bool = True, kinds: Sequence[str] = tuple(KIND_SHARES),
     ) -> None:  # fmt: skip
-        known = (*CORPORA, PLANS, SURE, *([UNLISTED] if unlisted else []))
+        known = (*CORPORA, PLANS, SURE, *([UNLISTED, YEARS] if unlisted else []))
         self.corpora: tuple[str, ...] = tuple(map(marker, known))
         self._wire = wire
         self._labels = labels
         self._kinds = kinds
         values = corpus_values("train")
-        self._values = values if unlisted else replace(values, nowhere=None)
+        self._values = values if unlisted else replace(values, nowhere=None, never=None)
         self._readings = _Readings(wire)
         self._harmful = {prompt.id for prompt in talk() if prompt.kind == "harmful"}
         self._general: list[tuple[str, str]] = []

@@ -386,6 +386,33 @@ def test_a_country_that_there_is_none_of_is_told_to_be_none() -> None:
         assert "no country" in turn.reply
 
 
+@pytest.mark.parametrize("corpus", ["names", "speeches"])
+def test_a_year_of_no_record_is_told_to_be_none(corpus: str) -> None:
+    rng, values = np.random.default_rng(5), corpus_values("train")
+    dated = [t for t in templates() if t.corpus == corpus and "year" in t.slots]
+    composer = Composer(rng, "train", values, DEFAULT_GOALS, "plain")
+    known = corpora.schema(corpus).variable("year").values
+    asked, found = 0, list[Turn]()
+    for template in dated[::2]:
+        filled = fill(template, corpus, values, rng)
+        call = call_of(template, filled)
+        asked += 1
+        if call.value_of("year") not in known:
+            found.append(composer.tool_turn(template, filled, call))
+    assert 0.02 < len(found) / asked < 0.12
+    for turn in found:
+        assert turn.call is not None and not turn.before
+        year = turn.call.value_of("year")
+        assert year is not None and year in turn.question
+        assert str(turn.summary).startswith(f"error: year={year} is ")
+        assert year in turn.reply and corpus in turn.reply
+        grammar = CallGrammar((turn.question,))
+        pieces = pieces_of(turn.call)
+        for place, piece in enumerate(pieces):
+            assert piece in grammar.options(pieces[:place])
+        assert None in grammar.options(pieces)
+
+
 def test_a_kind_of_harm_is_told_in_results_that_seem_harmful_alone() -> None:
     call, rng = Call("safety", "safety", text="Go."), np.random.default_rng(0)
     told = [made_up(call, corpus_values("train"), rng) for _ in range(200)]

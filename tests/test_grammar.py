@@ -16,6 +16,7 @@ from persona.grammar import (
     FORMS,
     SURE,
     UNLISTED,
+    YEARS,
     CallGrammar,
     chat_corpora,
     head,
@@ -226,6 +227,16 @@ def test_a_call_is_about_a_country_that_is_meant_or_about_what_is_none(
     error = f"{ERROR} 'Blorvia' is no country in places, as Peru is."
     failed = CallGrammar.of(Learner(marker("places")), ("Blorvia's money?",), (error,))
     assert failed.options(given) == ["Blorvia"]
+
+
+@pytest.mark.parametrize("is_learnt", [False, True])
+def test_a_year_of_no_record_is_asked_about_where_that_was_learnt(is_learnt: bool) -> None:
+    learner = Learner(*([marker(YEARS)] if is_learnt else []))
+    grammar = CallGrammar.of(learner, ("1000 names like Emma from 2031, or 1985",))
+    asked = ["probability", "names", "name", "Emma", "year"]
+    assert grammar.options(asked) == (["2031", "1985"] if is_learnt else ["1985"])
+    late = CallGrammar.of(learner, ("Emma in 2031?",))
+    assert (None in late.options(asked[:-1])) is not is_learnt
 
 
 @pytest.mark.parametrize("is_learnt", [False, True])

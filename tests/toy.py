@@ -37,7 +37,7 @@ from core_model.planning import Conditional
 from core_model.stopping import go_on
 
 DIALOGUE = "dialogue"
-GATED = ("chat:plans", "chat:conducts", "chat:unlisted", "chat:confidence")
+GATED = ("chat:plans", "chat:conducts", "chat:unlisted", "chat:years", "chat:confidence")
 """What a persona does only where its core has learnt it."""
 
 Values = tuple[str, ...]

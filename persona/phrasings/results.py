@@ -36,9 +36,9 @@ PARTY_VALUES = tuple(read("surfaces")["weights"]["party"])
 
 def made_up(call: Call, values: Values, rng: np.random.Generator) -> str:
     """The summary a tool might give for this call, or a line that starts with `error: `."""
-    unlisted = _unlisted(call)
-    if unlisted is not None:
-        return unlisted
+    missing = unlisted(call)
+    if missing is not None:
+        return missing
     if call.tool in ("probability", "distribution", "sample") and rng.random() < ERROR_SHARE:
         error = _error(call, rng)
         if error is not None:
@@ -177,15 +177,20 @@ def _pair(
     return model, Estimate("data", counted, 0.0, 1, unit)
 
 
-def _unlisted(call: Call) -> str | None:
-    """What the tool says of a document that is none of those there are."""
-    if call.tool not in FACTS or call.text is None:
+def unlisted(call: Call) -> str | None:
+    """What a tool says of a document or a year that is none of those there are; None of others."""
+    if not call.corpus:
         return None
     corpus = schema(call.corpus)
-    if corpus.variable(corpus.document).kind != "closed":
-        return None
+    named = [binding for binding in call.given if corpus.variable(binding.variable).numeric]
+    if call.event_value is not None and corpus.variable(call.target[0]).numeric:
+        named.append(Binding(call.target[0], call.event_value))
+    if call.tool in FACTS and call.text is not None:
+        document = corpus.variable(corpus.document)
+        named += [Binding(document.name, call.text)] if document.kind == "closed" else []
     try:
-        corpus.spelled(Binding(corpus.document, call.text))
+        for binding in named:
+            corpus.spelled(binding)
     except UnknownName as error:
         return f"error: {error.message}"
     return None

@@ -26,6 +26,8 @@ SHORTENED_SHARE = 0.8
 OTHER_COUNTRY_SHARE = 0.5
 NOWHERE_SHARE = 0.15
 """Questions about one country that ask about none there is."""
+NEVER_SHARE = 0.06
+"""Questions about a year that ask about one of which there is nothing."""
 ARTICLE_SHARE = 0.8
 EXCERPT_WORDS = (10, 36)
 QUOTES = (('"', '"'), ('"', '"'), ('"', '"'), ("'", "'"), ("\u201c", "\u201d"))
@@ -43,8 +45,8 @@ class Values:
     """Where the values in questions come from; each call draws one.
 
     name: a first name, common ones more often. year: a year of the corpus named. passage: a
-    passage of an address. place: a country with all that is known of it. nowhere: what is no
-    country, where such may be asked about.
+    passage of an address. place: a country with all that is known of it. nowhere, never: what is no
+    country, and a year that the corpus named does not have, where such may be asked about.
     """
 
     name: Draw
@@ -53,6 +55,7 @@ class Values:
     passage: Draw
     place: Callable[[np.random.Generator], Mapping[str, str]]
     nowhere: Draw | None = None
+    never: Callable[[np.random.Generator, str], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +298,13 @@ class _Filler:
         return str(self.pick(then)) if then else author
 
     def year(self) -> str:
-        """A year; beside an author known by then, mostly one of theirs."""
+        """A year; beside an author known by then, mostly one of theirs. Seldom one of no record."""
+        if (
+            self.values.never is not None
+            and isinstance(self.words, Template)
+            and self.rng.random() < NEVER_SHARE
+        ):
+            return self.values.never(self.rng, self.corpus)
         year = self.values.year(self.rng, self.corpus)
         if "author" not in self.bound or self.rng.random() > IN_OFFICE_SHARE:
             return year
