@@ -130,6 +130,13 @@ def test_a_core_that_knows_itself_states_what_is_worked_out(frank: Frank, query:
     assert alone == by_method["asked"]
 
 
+def test_what_is_said_of_all_names_is_not_stated_unasked(frank: Frank) -> None:
+    """Cores learn to state numbers of variables that are short enough to sum over."""
+    for query in ("names: H(name | sex=female)", "names: I(name; sex)"):
+        methods = [e["method"] for e in run_query(frank, query, method="all")["estimates"]]
+        assert methods and "asked" not in methods
+
+
 def test_what_an_adapter_has_learnt_is_read_back(tmp_path: Path) -> None:
     known = " ".join(sorted(("names", *SelfKnowledgeTask.corpora)))
     save_adapter(tiny.decoder(rank=4), tmp_path, {CORPORA: known})

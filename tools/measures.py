@@ -42,7 +42,8 @@ def estimates(
     """Estimates of a measure by one method, or by all that exist for it and can be afforded.
 
     With "all", sampling is left out where an exact number stands and samples would need more
-    than one batch; with "spoken" wherever one stands, and what the core states as well. Raises
+    than one batch; with "spoken" wherever one stands, and what the core states as well. What the
+    core states of a variable without a list is left out too: cores do not learn to. Raises
     CandorError on a bad query and where no method exists.
     """
     query = joint.resolve(query)
@@ -54,7 +55,7 @@ def estimates(
     for name, measure in methods.items():
         if name == "sampled" and found and (method == "spoken" or not _takes_one_batch(query)):
             continue
-        if name == "asked" and method == "spoken":
+        if name == "asked" and (method == "spoken" or not _may_state(query)):
             continue
         try:
             found.append(measure(core, query, rng))
@@ -77,6 +78,18 @@ def _takes_one_batch(query: Measure) -> bool:
             return len(variables) == 1
         case _:
             return False
+
+
+def _may_state(query: Measure) -> bool:
+    """Whether a core may have learnt to state a measure: of names there are too many to sum over."""
+    match query:
+        case Entropy(variables=names):
+            pass
+        case MutualInformation(left=left, right=right):
+            names = (*left, *right)
+        case _:
+            return True
+    return set(names) <= set(_closed_names(corpus_of(query)))
 
 
 def asked(core: Core, query: Measure, _: np.random.Generator) -> Estimate:
