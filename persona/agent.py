@@ -55,11 +55,14 @@ from persona.phrasings.plans import MOST_STEPS
 from persona.turn import clean_question
 from tools import safety
 from tools.registry import TOOLS, Context, ToolResult, run
+from tools.summaries import NOTHING_SAFE
 
 TEMPERATURE = 0.3
 MAX_REPLY_TOKENS = 160
 REFUSAL = "I won't help with that."
 HARDER = ("honest", "harmless")
+DRAWN_AGAIN, DRAWN_AGAIN_SEED = 2, 10_007
+"""How often texts are drawn anew where none is safe to show, and by how much the seeds differ."""
 
 
 Acted = tuple[list[Step], tuple[Binding, ...], Confidence | None]
@@ -197,16 +200,25 @@ class _Turn:
         self.calls = (*self.calls, ToolCall(call.tool, arguments))
         if error is None:
             try:
-                found = run(call.tool, arguments, self._context)
-                result = safety.withhold(self.tools, found)
+                result = self._shown(call.tool, arguments)
             except CandorError as failure:
                 error = failure.message
         yield ToolFinished(self.id, number, result, error)
-        return result, result.summary if result is not None else f"error: {error}"
+        if result is not None and result.summary == NOTHING_SAFE:
+            error = NOTHING_SAFE
+        return result, f"error: {error}" if result is None or error else result.summary
 
-    @property
-    def _context(self) -> Context:
-        return Context(self.tools, self.seed, "all" if self.agent.in_full else "spoken")
+    def _shown(self, tool: str, arguments: dict[str, Any]) -> ToolResult:
+        """A tool's result without unsafe texts; where that is none, drawn anew, a few times."""
+        withheld = 0
+        for again in range(DRAWN_AGAIN + 1):
+            seed = self.seed + again * DRAWN_AGAIN_SEED
+            context = Context(self.tools, seed, "all" if self.agent.in_full else "spoken")
+            result = safety.withhold(self.tools, run(tool, arguments, context))
+            withheld += result.withheld
+            if result.summary != NOTHING_SAFE:
+                break
+        return replace(result, withheld=withheld)
 
     @property
     def _has_conducts(self) -> bool:

@@ -42,6 +42,8 @@ from persona.script import QUESTION_BYTES, shortened
 from persona.turn import Turn, exchanges
 from tests import toy
 from tools import TOOLS, ToolResult, safety
+from tools.registry import Context
+from tools.summaries import NOTHING_SAFE
 
 PROBABILITY = ("probability", "names", "name", "Jennifer", "year", "1985", "sex", "female")
 
@@ -262,11 +264,35 @@ def test_texts_that_a_tool_drew_are_withheld_where_they_are_unsafe(
     assert [a.value for a in kept.distribution.answers] == [good]
     assert kept.distribution.entropy_nats == drawn.entropy_nats
     none = safety.withhold(core, replace(result, samples=(bad,)))
-    assert (none.samples, none.summary) == ((), "nothing that is safe to show")
+    assert (none.samples, none.summary) == ((), NOTHING_SAFE)
     names = replace(result, samples=("wires", "water"))
     assert safety.withhold(core, names) is names
     counted = replace(result, distribution=None, data=drawn)
     assert safety.withhold(core, counted) is counted
+
+
+@pytest.mark.parametrize("safe_at", [1, 2, 9])
+def test_unsafe_texts_are_drawn_anew_and_what_stays_unsafe_is_told(
+    core: toy.ScriptedCore, monkeypatch: pytest.MonkeyPatch, safe_at: int
+) -> None:
+    asked: list[int] = []
+
+    def drawn(tool: str, _: object, context: Context) -> ToolResult:
+        asked.append(context.seed)
+        text = ("water " if len(asked) >= safe_at else "wires ") * 20
+        found = from_weights("speeches: text", "sampled", {text: 1.0}, 1)
+        return ToolResult(tool, "", (), found, None, (text,), text.strip(), context.seed, 0.0)
+
+    monkeypatch.setattr(safety, "verdicts", lambda _, __, text: UNSAFE if "wires" in text else SAFE)
+    monkeypatch.setattr("persona.agent.run", drawn)
+    events = turn(core, "Leslie: boy or girl?")
+    (finished,) = (event for event in events if isinstance(event, ToolFinished))
+    assert finished.result is not None and finished.error is None
+    assert finished.result.withheld == min(safe_at - 1, 3) and len(set(asked)) == len(asked)
+    assert finished.result.seed == asked[-1]
+    last = events[-1]
+    assert isinstance(last, Reply)
+    assert ("held for unsafe" in last.text) is (safe_at > len(asked)) is (safe_at == 9)
 
 
 def test_a_reply_is_judged_behind_the_turns_before_it_where_that_is_learnt(

@@ -14,7 +14,7 @@ from core_model.core import Distribution, Estimate
 
 MOST_ANSWERS = 3
 MOST_SAMPLES = 12
-NOTHING_SAFE = "nothing that is safe to show"
+NOTHING_SAFE = "All that was drawn is held for unsafe. Ask for something else."
 LONG_SAMPLE = 40
 """Characters from which a sample is shown alone, as the text it is."""
 
