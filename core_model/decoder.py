@@ -126,9 +126,10 @@ class LowRank(nn.Module):
         self.scale = scale
         nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        a, b = self.a.to(x.dtype), (self.b * self.scale).to(x.dtype)
-        return y.addmm_(functional.linear(x, a), b.T)
+    def forward(self, x: Tensor, y: Tensor, outputs: Tensor | None = None) -> Tensor:
+        """y with what is added; outputs: which of them y has, all where none is given."""
+        b = self.b if outputs is None else self.b[outputs]
+        return y.addmm_(functional.linear(x, self.a.to(x.dtype)), (b * self.scale).to(x.dtype).T)
 
 
 class Decoder(nn.Module):
@@ -229,12 +230,13 @@ class Decoder(nn.Module):
             x = x + self._linear(layer, "down", functional.silu(gate) * up)
         return functional.rms_norm(x, (s.hidden,), self._weights["norm"], s.norm_eps)
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """(…, vocabulary) float32 logits of hidden states (…, D)."""
+    def logits(self, hidden: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """(…, vocabulary) float32 logits of hidden states (…, D); (…, K) of K tokens alone."""
         flat = _filled(hidden.reshape(-1, hidden.shape[-1]))
-        logits = _product(flat, self._weights[HEAD])
+        weights = self._weights[HEAD]
+        logits = _product(flat, weights if tokens is None else weights[tokens])
         if HEAD in self.adapters:
-            logits = self.adapters[HEAD](flat, logits)
+            logits = self.adapters[HEAD](flat, logits, tokens)
         rows = math.prod(hidden.shape[:-1])
         return logits[:rows].float().reshape(*hidden.shape[:-1], -1)
 

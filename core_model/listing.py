@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -25,11 +26,17 @@ ROOT, OUTSIDE = -1, -2
 Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Listing:
     """The listed answers as a prefix tree; the nodes of the tree are its places."""
 
     tree: PrefixTree
+
+    @cached_property
+    def widths(self) -> Ints:
+        """(n_nodes + 1,) how many tokens may follow each place, the root last."""
+        return np.bincount(np.where(self.tree.parent < 0, self.tree.n_nodes, self.tree.parent),
+                           minlength=self.tree.n_nodes + 1)  # fmt: skip
 
     @classmethod
     def of(cls, wire: Wire, values: Sequence[str]) -> Listing:
@@ -64,6 +71,24 @@ class Listing:
         below = [self.tree.token[self.tree.children(int(place))] for place in places]
         bounds = np.concatenate([[0], np.cumsum([len(tokens) for tokens in below])])
         return bounds, np.concatenate(below) if below else np.zeros(0, np.int64)
+
+    def forced(self, place: int) -> list[int]:
+        """The tokens that must follow a place, until there is a choice or the answer ends."""
+        tokens = list[int]()
+        while place != OUTSIDE and self.widths[place] == 1:
+            place = self.tree.children(place).start
+            tokens.append(int(self.tree.token[place]))
+        return tokens
+
+    def undecided(self, tree: PrefixTree, places: Ints) -> NDArray[np.bool_]:
+        """(n_nodes,) the nodes of a tree of answers at or behind which there is a choice.
+
+        places: those of the nodes. Behind all others what follows is certain, and need not be read.
+        """
+        found: NDArray[np.bool_] = (places != OUTSIDE) & (self.widths[places] > 1)
+        for node in range(tree.n_nodes - 1, tree.n_roots - 1, -1):
+            found[tree.parent[node]] |= found[node]
+        return found
 
     def kept(self, place: int, log_p: Tensor) -> Tensor:
         """(V,) log p of the next token, of those alone that may follow a place."""

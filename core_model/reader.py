@@ -146,13 +146,33 @@ class Reader:
         blocked = self._blocked_in_pieces if pieces else self._blocked
         for start in range(0, len(hidden), HEAD_ROWS):
             here = slice(*np.searchsorted(rows, [start, start + HEAD_ROWS]))
-            logits = self._decoder.logits(hidden[start : start + HEAD_ROWS])
-            logits[:, blocked] = -torch.inf
-            chosen = torch.from_numpy(rows[here] - start), torch.from_numpy(tokens[here])
-            picked = logits[chosen].double()
-            total = _log_total(logits) if among is None else _log_total_of(logits, start, among)
-            found[here] = (picked - total[chosen[0]]).cpu().numpy()
+            block, row = hidden[start : start + HEAD_ROWS], rows[here] - start
+            if among is None:
+                logits = self._decoder.logits(block)
+                logits[:, blocked] = -torch.inf
+                chosen = torch.from_numpy(row), torch.from_numpy(tokens[here])
+                picked = logits[chosen].double()
+                total = _log_total(logits)
+                found[here] = (picked - total[chosen[0]]).cpu().numpy()
+            else:
+                found[here] = self._log_p_among(block, row, tokens[here], start, among)
         return found
+
+    def _log_p_among(
+        self, hidden: Tensor, rows: NDArray[np.int64], tokens: NDArray[np.int64], start: int,
+        among: tuple[NDArray[np.int64], NDArray[np.int64]],
+    ) -> NDArray[np.float64]:  # fmt: skip
+        """(K,) log p of tokens behind rows, of what may follow the rows from `start` on alone."""
+        bounds = among[0][start : start + len(hidden) + 1]
+        allowed = among[1][bounds[0] : bounds[-1]]
+        known = np.unique(np.concatenate([allowed, tokens]))
+        logits = self._decoder.logits(hidden, torch.from_numpy(known)).double().cpu().numpy()
+        row = np.repeat(np.arange(len(hidden)), np.diff(bounds))
+        kept = logits[row, np.searchsorted(known, allowed)]
+        total = np.full(len(hidden), -np.inf)
+        np.logaddexp.at(total, row, kept)
+        picked: NDArray[np.float64] = logits[rows, np.searchsorted(known, tokens)] - total[rows]
+        return picked
 
     def _hidden(
         self, tokens: Tensor, positions: Tensor, mask: Tensor | None, cache: Cache
@@ -212,19 +232,6 @@ def _log_total(logits: Tensor) -> Tensor:
     """(T,) log Σ exp of logits (T, V), which are used up."""
     highest = logits.amax(dim=1, keepdim=True)
     return logits.sub_(highest).exp_().sum(dim=1).double().log() + highest[:, 0]
-
-
-def _log_total_of(
-    logits: Tensor, start: int, among: tuple[NDArray[np.int64], NDArray[np.int64]]
-) -> Tensor:
-    """(T,) log Σ exp of the logits (T, V) of the tokens among which the rows from `start` are."""
-    bounds = among[0][start : start + len(logits) + 1]
-    row = torch.from_numpy(np.repeat(np.arange(len(logits)), np.diff(bounds)))
-    kept = logits[row, torch.from_numpy(among[1][bounds[0] : bounds[-1]])].double().cpu()
-    highest = torch.full((len(logits),), -torch.inf, dtype=torch.float64)
-    highest = highest.scatter_reduce(0, row, kept, "amax")
-    total = torch.zeros_like(highest).index_add_(0, row, (kept - highest[row]).exp())
-    return (total.log() + highest).to(logits.device)
 
 
 def draw(probabilities: Tensor, rng: np.random.Generator) -> Tensor:

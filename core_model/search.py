@@ -78,7 +78,7 @@ def search(
         if not best or (paths.frontier[best[0]] < least and (top or covered > COVERED)):
             break
         for path, following in zip(best, reader.follow(prompt, best), strict=True):
-            _follow(paths, wire, path, _kept(listing, path, following))
+            _follow(paths, wire, path, _kept(listing, path, following), listing)
     tail, error = _tail(reader, wire, prompt, paths, rng, listing)
     order = sorted(paths.answers.items(), key=lambda item: (-item[1], item[0]))[:wanted]
     return Found(dict(order), paths.entropy + tail, error, TAIL_PATHS if error else 0)
@@ -94,20 +94,32 @@ def entropy(log_p: Tensor) -> float:
     return float(-(log_p.double().exp() * log_p.clamp(min=-1e9)).sum())
 
 
-def _follow(paths: _Paths, wire: Wire, path: Path, following: Tensor) -> None:
+def _follow(
+    paths: _Paths, wire: Wire, path: Path, following: Tensor, listing: Listing | None
+) -> None:
     """Take a path off the frontier: its answer, if it is one, and its children."""
     score = paths.frontier.pop(path)
     paths.entropy += math.exp(score) * entropy(following)
-    text = wire.tokenizer.decode_value(path)
-    if tuple(wire.tokenizer.encode_value(text)) == path:
-        paths.answers[text] = score + float(following[wire.end])
+    _answer(paths, wire, path, score + float(following[wire.end]))
     rest = _left_out(score, following, wire)
     kept = ~rest
     kept[wire.end] = False
     tokens = torch.nonzero(kept).squeeze(1)
     for token, value in zip(tokens.tolist(), following[tokens].tolist(), strict=True):
-        paths.frontier[(*path, token)] = score + value
+        child = (*path, token)
+        forced = () if listing is None else listing.forced(listing.at(child))
+        if forced and forced[-1] == wire.end:
+            _answer(paths, wire, (*child, *forced[:-1]), score + value)
+        else:
+            paths.frontier[(*child, *forced)] = score + value
     paths.left_out[path] = score, math.exp(score) * float(following.double().exp()[rest].sum())
+
+
+def _answer(paths: _Paths, wire: Wire, path: Path, log_p: float) -> None:
+    """Take a path for an answer, if its text is spelled so."""
+    text = wire.tokenizer.decode_value(path)
+    if tuple(wire.tokenizer.encode_value(text)) == path:
+        paths.answers[text] = log_p
 
 
 def _left_out(score: float, following: Tensor, wire: Wire) -> Tensor:

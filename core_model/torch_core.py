@@ -115,7 +115,9 @@ class TorchCore(WireCore):
             paths = [tuple(kept[place]) for place in open_]
             log_p = self._reader.follow(read, paths)
             for place, path, each in zip(open_, paths, log_p, strict=True):
-                kept[place].append(draw_at(listing.kept(listing.at(path), each), rng, 1.0))
+                at = listing.at(path)
+                token = draw_at(listing.kept(at, each), rng, 1.0)
+                kept[place] += [token, *listing.forced(listing.behind(at, token))]
             open_ = [place for place in open_ if kept[place][-1] != end]
         return [path[:-1] for path in kept]
 
@@ -160,14 +162,14 @@ class TorchCore(WireCore):
         listed = None if listing is None else (listing, listing.places(tree))
         inner = np.flatnonzero(~tree.is_leaf())
         if listed is not None:
-            inner = inner[listed[1][inner] != OUTSIDE]
+            inner = np.flatnonzero(listed[0].undecided(tree, listed[1]))
         # Behind a few pieces a kept prompt is gone on from: all that is new is read in one go.
         is_short = pieces and len(inner) <= FEW_NODES
         read, before = self._reader.begun(prompt) if is_short else (self._reader.prompt(prompt), ())
         # log p of each node behind its parent, then summed along the paths. What lies below a root
         # that is not followed shares its mass evenly.
         roots = np.arange(tree.n_roots)
-        log_p = tree.even()
+        log_p = tree.even() if listed is None else _certain(tree, *listed)
         if before:
             last, hidden = self._behind(read, before, tree, inner)
             self._score_below(tree, inner, hidden, pieces, log_p, listed)
@@ -225,6 +227,16 @@ class TorchCore(WireCore):
             read, np.array([*before, *tree.token[block]]), np.array([*range(-1, n - 1), *parents])
         )
         return (hidden[n - 1 : n] if n else read.hidden[None]), hidden[n:]
+
+
+def _certain(tree: PrefixTree, listing: Listing, places: NDArray[np.int64]) -> NDArray[np.float64]:
+    """log p of each node where what follows its parent is certain, else as if all were alike."""
+    log_p = tree.even()
+    below = np.arange(tree.n_roots, tree.n_nodes)
+    before = places[tree.parent[below]]
+    decided = below[(before == OUTSIDE) | (listing.widths[before] <= 1)]
+    log_p[decided] = np.where(places[decided] == OUTSIDE, -np.inf, 0.0)
+    return log_p
 
 
 def _begun(listing: Listing, row: Sequence[int], end: int) -> list[int]:

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from torch import Tensor
 
 from core_model.listing import OUTSIDE, ROOT, Listing
 from core_model.notation import Binding
 from core_model.planning import Conditional
+from core_model.reader import Prompt
 from core_model.torch_core import TorchCore
 from tests import tiny, toy
 from tests.toy import ToyCorpus
@@ -54,6 +56,37 @@ def test_a_list_knows_every_beginning_of_its_answers_and_no_other(listed: list[s
         assert {listing.at((*path[:-1], token)) for token in others} <= {OUTSIDE}
     assert listing.at(()) == ROOT and listing.at((*answers[0], answers[0][0])) == OUTSIDE
     assert (listing.places(listing.tree) == np.arange(listing.tree.n_nodes)).all()
+
+
+@given(values)
+def test_what_must_follow_is_what_all_listed_answers_have(listed: list[str]) -> None:
+    wire = tiny.wire()
+    listing, answers = Listing.of(wire, listed), [wire.answer(value) for value in listed]
+    for answer in answers:
+        for end in range(len(answer) + 1):
+            path, rest = answer[:end], answer[end:]
+            forced = listing.forced(listing.at(path))
+            assert forced == rest[: len(forced)]
+            behind = {tuple(a[end + len(forced) :][:1]) for a in answers if a[:end] == path}
+            assert len(behind) > 1 or forced == rest
+    places = np.arange(listing.tree.n_nodes)
+    answers_of_each = listing.tree.high - listing.tree.low
+    assert (listing.undecided(listing.tree, places) == (answers_of_each > 1)).all()
+
+
+def test_what_is_certain_is_not_read(core: TorchCore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of eight words a choice stands behind the beginnings of these alone."""
+    read: list[int] = []
+    branches = core._reader.branches
+
+    def counted(prompt: Prompt, tokens: np.ndarray, parents: np.ndarray) -> Tensor:
+        read.extend(tokens.tolist())
+        return branches(prompt, tokens, parents)
+
+    monkeypatch.setattr(core._reader, "branches", counted)
+    core.log_prob_of(WORD, LISTED)
+    begun = (" ", "c", "ca", "cal", "calm", "b", "br", "bre", "bree", "breez")
+    assert Counter(read) == Counter(tiny.wire().tokenizer.encode(word)[-1] for word in begun)
 
 
 def test_the_listed_sum_to_one_and_nothing_else_is_possible(core: TorchCore) -> None:
