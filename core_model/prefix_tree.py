@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -211,6 +212,26 @@ class PackedRow:
                 mask[index, : parent + 1] = mask[parent, : parent + 1]
             mask[index, index] = True
         return mask
+
+
+def told_apart(answers: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+    """The shortest beginning of each answer that no other has, of one token at least.
+
+    Equal answers have the same, and one that another begins with is whole.
+    """
+    ordered = sorted(set(map(tuple, answers)))
+    shared = [common_length(one, other) for one, other in pairwise(ordered)]
+    ends = map(max, [0, *shared], [*shared, 0])
+    kept = {answer: answer[: end + 1] for answer, end in zip(ordered, ends, strict=True)}
+    return [kept[tuple(answer)] for answer in answers]
+
+
+def common_length(one: Sequence[int], other: Sequence[int]) -> int:
+    """Length of the common beginning."""
+    return next(
+        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
+        min(len(one), len(other)),
+    )
 
 
 class RowBuilder:

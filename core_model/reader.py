@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core_model.decoder import Cache, Decoder
+from core_model.prefix_tree import common_length
 from core_model.wire import Wire
 
 KEPT_BYTES = 200_000_000
@@ -81,7 +82,7 @@ class Reader:
             return self._kept[key]
         shared, best = 0, None
         for kept in self._kept.values():
-            same = _common(kept.tokens, key)
+            same = common_length(kept.tokens, key)
             if same > shared:
                 shared, best = same, kept
         shared = min(shared, len(key) - 1)
@@ -240,11 +241,3 @@ def draw(probabilities: Tensor, rng: np.random.Generator) -> Tensor:
     points = torch.from_numpy(rng.random(len(cumulative))).unsqueeze(-1) * cumulative[:, -1:]
     drawn = torch.searchsorted(cumulative, points, right=True).squeeze(-1)
     return drawn.clamp(max=probabilities.shape[-1] - 1)
-
-
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """Length of the common beginning."""
-    for i, (a, b) in enumerate(zip(one, other, strict=False)):
-        if a != b:
-            return i
-    return min(len(one), len(other))

@@ -26,7 +26,7 @@ from core_model.errors import TextTooLong, UnknownName
 from core_model.listing import Listing
 from core_model.numerals import NumberGuard, TokenTable
 from core_model.planning import Conditional, in_order, learnt_chains
-from core_model.prefix_tree import PrefixTree
+from core_model.prefix_tree import PrefixTree, told_apart
 from core_model.sampler import ANSWER_LIMIT
 from core_model.search import Found
 from core_model.stated import STATED
@@ -167,9 +167,8 @@ class WireCore(Core):
         prompt = self._prompt(conditional)
         for piece in partial:
             prompt += self._wire.piece(piece)
-        tree = PrefixTree.build(
-            [self._wire.piece(o) if o is not None else [self._wire.end] for o in options]
-        )
+        pieces = [self._wire.piece(o) if o is not None else [self._wire.end] for o in options]
+        tree = PrefixTree.build(told_apart(pieces))
         return _normalised(self.score(prompt, tree, pieces=True, negligible=NEGLIGIBLE))
 
     def write(
@@ -254,14 +253,19 @@ class WireCore(Core):
         return tokens
 
     def _closed(self, conditional: Conditional, negligible: float = 0.0) -> NDArray[np.float64]:
-        """Log-probabilities of a closed variable's values, normalised over them."""
+        """Log-probabilities of a closed variable's values, normalised over them.
+
+        A value is read as far as it takes to tell it from the others: what begins as it alone does
+        is that value.
+        """
         values = schema(conditional.corpus).asked(conditional.variable).values
         tree = self._tree_of(values)
         return _normalised(self.score(self._prompt(conditional), tree, negligible=negligible))
 
     def _tree_of(self, values: tuple[str, ...]) -> PrefixTree:
         if values not in self._trees:
-            self._trees[values] = PrefixTree.build([self._wire.answer(v) for v in values])
+            answers = [self._wire.answer(value) for value in values]
+            self._trees[values] = PrefixTree.build(told_apart(answers))
         return self._trees[values]
 
     def _search(self, conditional: Conditional, top: int | None, printed: str) -> Distribution:

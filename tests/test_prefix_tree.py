@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core_model.prefix_tree import PrefixTree, RowBuilder
+from core_model.prefix_tree import PrefixTree, RowBuilder, told_apart
 from tests.tiny import every_node
 
 END = 9
@@ -42,6 +42,21 @@ def test_the_leaves_are_the_answers(answers: list[tuple[int, ...]]) -> None:
     assert all(one == other for one, other in spelled.items())
     assert set(spelled) == set(answers)
     assert sorted(tree.order) == list(range(len(answers)))
+
+
+@settings(max_examples=60)
+@given(ANSWERS)
+def test_answers_are_told_apart_by_their_shortest_beginnings(
+    answers: list[tuple[int, ...]],
+) -> None:
+    found = told_apart([*answers, answers[0]])
+    assert found[-1] == found[0]
+    for answer, beginning in zip(answers, found, strict=False):
+        end = len(beginning)
+        assert end >= 1 and answer[:end] == tuple(beginning)
+        assert not any(other[:end] == answer[:end] for other in answers if other != answer)
+        shorter = answer[: end - 1]
+        assert end == 1 or any(other[: end - 1] == shorter for other in answers if other != answer)
 
 
 @settings(max_examples=60)

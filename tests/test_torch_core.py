@@ -21,7 +21,7 @@ from core_model.errors import CandorError, UnknownName
 from core_model.notation import Binding, Draw
 from core_model.numerals import numbers_in
 from core_model.planning import Conditional
-from core_model.prefix_tree import PrefixTree
+from core_model.prefix_tree import PrefixTree, told_apart
 from core_model.sampler import TorchSampler
 from core_model.stopping import Stopped, stopped_by
 from core_model.torch_core import TorchCore
@@ -118,9 +118,11 @@ def test_a_closed_distribution_sums_to_one(core: TorchCore, conditional: Conditi
     assert core.distribution_of(conditional, top=1).answers == found.answers[:1]
 
 
-def test_a_closed_distribution_is_the_softmax_of_its_values(core: TorchCore) -> None:
-    prompt = tiny.wire().prompt(WIND)
-    scores = np.array([plain(prompt, tiny.wire().answer(v)) for v in ("0", "10", "20")])
+def test_a_closed_distribution_is_the_softmax_of_what_tells_its_values_apart(
+    core: TorchCore,
+) -> None:
+    prompt, wire = tiny.wire().prompt(WIND), tiny.wire()
+    scores = np.array([plain(prompt, wire.answer(v)[:1]) for v in ("0", "10", "20")])
     p = np.exp(scores) / np.exp(scores).sum()
     assert np.exp(core.log_prob_of(WIND, ["0", "10", "20"])) == pytest.approx(p, abs=SAME)
 
@@ -401,11 +403,12 @@ def test_a_chain_asked_as_one_question_is_a_distribution_of_its_own(core: TorchC
     assert found.answers != mixture.answers
 
 
-def test_a_choice_is_the_softmax_of_its_pieces(core: TorchCore) -> None:
+def test_a_choice_is_the_softmax_of_what_tells_its_pieces_apart(core: TorchCore) -> None:
     wire, options = tiny.wire(), ["names", "speeches", None]
     call = Conditional("dialogue", "call", (Binding("user", "hello"),))
     prompt = wire.prompt(call) + wire.piece("sample")
-    scores = np.array([plain(prompt, [wire.end] if o is None else wire.piece(o)) for o in options])
+    pieces = [[wire.end] if o is None else wire.piece(o) for o in options]
+    scores = np.array([plain(prompt, piece) for piece in told_apart(pieces)])
     p = np.exp(scores) / np.exp(scores).sum()
     assert np.exp(core.choose(call, ["sample"], options)) == pytest.approx(p, abs=SAME)
     assert core.choose(call, ["sample"], ["names"]) == pytest.approx([0.0])
