@@ -2,7 +2,7 @@
 
 A chat of one turn says what is known and what is asked, by the names and descriptions that the
 corpus gives its variables, and lists the answers where there are few. Answers are scored as the
-assistant's whole reply, so every measure runs on it unchanged.
+assistant's reply, so every measure runs on it unchanged.
 """
 
 from __future__ import annotations
