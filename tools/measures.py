@@ -81,7 +81,7 @@ def _takes_one_batch(query: Measure) -> bool:
 
 
 def _may_state(query: Measure) -> bool:
-    """Whether a core may have learnt to state a measure: of names there are too many to sum over."""
+    """Whether a core may have learnt to state a measure: names are too many to sum over."""
     match query:
         case Entropy(variables=names):
             pass
