@@ -163,11 +163,11 @@ def test_training_with_missing_labels_finds_their_shares(tmp_path: Path) -> None
     def trained(has_e_step: bool) -> tuple[HiddenSkyTask, float]:
         wire, decoder = tiny.wire(), tiny.decoder(tiny.RANK, spread=4)
         task, entry = HiddenSkyTask(wire), TaskEntry(name="sky", source="tests.test_em", rows=1)
-        changed = {"tasks": (entry,), "expect_every": 40}
+        changed = {"tasks": (entry,), "expect_every": 30, "learning_rate": 0.01}
         core = TorchCore(decoder, wire)
         with toy.registered(toy.weather()):
             train(
-                tiny.recipe(200).model_copy(update=changed), decoder, [task],
+                tiny.recipe(240).model_copy(update=changed), decoder, [task],
                 tmp_path / str(has_e_step), wire.silent,
                 (lambda: TorchCore(decoder, wire)) if has_e_step else None,
             )  # fmt: skip
@@ -177,6 +177,6 @@ def test_training_with_missing_labels_finds_their_shares(tmp_path: Path) -> None
     (task, error), (_, error_without) = trained(True), trained(False)
     assert error_without > 0.15
     assert error < 0.5 * error_without
-    assert len(task.log_likelihoods) == 5
+    assert len(task.log_likelihoods) == 8
     for before, after in itertools.pairwise(task.log_likelihoods):
         assert after > before - 0.01
