@@ -184,8 +184,10 @@ class CallGrammar:
     @classmethod
     def of(cls, core: Core, texts: tuple[str, ...], results: tuple[str, ...] = ()) -> CallGrammar:
         """The grammar of what a core has learnt to ask."""
-        gated = (core.has_learnt(marker(what)) for what in (UNLISTED, YEARS, SURE))
-        return cls(texts, chat_corpora(core), results, *gated)
+        return cls(
+            texts, chat_corpora(core), results, unlisted=core.has_learnt(marker(UNLISTED)),
+            years=core.has_learnt(marker(YEARS)), sure=core.has_learnt(marker(SURE)),
+        )  # fmt: skip
 
     def options(self, pieces: Sequence[str]) -> list[str | None]:
         """The pieces that may follow; None is the end of the call. Never empty."""

@@ -146,7 +146,8 @@ def names_of(sex: str) -> tuple[Conditional, list[str]]:
 def attribution(bench: Bench) -> dict[str, float]:
     """Passages a second whose posterior over all authors is computed.
 
-    transformers scores a row for each author, on PADDED_PASSAGES passages.
+    transformers scores a row for each author, with the whole name, on PADDED_PASSAGES passages;
+    candor reads names as far as it takes to tell them apart.
     """
     records = corpora.load("speeches").records("held_out")[: PASSAGES + 1]
     asked = [
