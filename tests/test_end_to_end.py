@@ -36,8 +36,10 @@ class Terminal:
 
     def start(self) -> None:
         """Run `candor chat` on a private data folder."""
-        variables = [f"CANDOR_DATA={self._folder / 'data'}", f"CANDOR_CACHE={self._cache_dir}"]
-        program = ["env", *variables, sys.executable, "-m", "tui.cli", "chat"]
+        # A size in the environment would be believed before the terminal's own.
+        program = ["env", "-u", "COLUMNS", "-u", "LINES"]
+        program += [f"CANDOR_DATA={self._folder / 'data'}", f"CANDOR_CACHE={self._cache_dir}"]
+        program += [sys.executable, "-m", "tui.cli", "chat"]
         self._tmux(
             "-f", "/dev/null", "new-session", "-d", "-x", str(COLUMNS), "-y", str(ROWS), *program
         )
