@@ -536,9 +536,9 @@ def test_records_of_one_unit_count_as_one(core: Core) -> None:
     units = ("author", "year")
     grouped = toy.ToyCorpus(replace(plain.schema, unit=units), plain.table, plain.n_records)
     query = Probability("speeches", (Binding("medium", "spoken"),))
-    alone = measures.probability_data(core, query, RNG)
+    alone = measures.probability_data(query)
     with corpora.register(grouped):
-        together = measures.probability_data(core, query, RNG)
+        together = measures.probability_data(query)
         sizes = np.array(list(grouped.count({}, units).values()))
     assert (together.value, together.n) == (pytest.approx(alone.value), alone.n)
     p = together.value

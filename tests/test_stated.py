@@ -22,7 +22,7 @@ from core_model.planning import Conditional
 from persona.events import Confidence
 from tests import tiny, toy
 from tests.test_tasks import questions as asked_in
-from tools import Context, run, self_knowledge
+from tools import Context, measures, run, self_knowledge
 from tools.joint import NoSuchMethod
 from tools.query import run_query
 from tools.self_knowledge import KINDS, Questions, SelfKnowledgeTask, held_out, partial_correlation
@@ -216,6 +216,37 @@ def test_rows_ask_for_the_cores_own_numbers(frank: Frank) -> None:
     one, other = (t.rows(np.random.default_rng(1), 1)[0] for t in (task, again))
     assert (one.tokens == other.tokens).all()
     assert (one.target_weight == other.target_weight).all()
+
+
+def test_anchored_rows_have_the_numbers_of_the_data(
+    frank: Frank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(self_knowledge, "ANCHORED", TOYS)
+    monkeypatch.setattr(self_knowledge, "ENOUGH", 1)
+    task, rng = SelfKnowledgeTask(tiny.wire(), TOYS, pool=1, anchored=1.0), np.random.default_rng(0)
+    task.expect(frank, rng)
+    asked = [pair for _ in range(20) for pair in task._numbered(rng)]
+    assert len({query for query, _ in asked}) > 5
+    for query, number in asked:
+        assert number == measures.counted(query).value
+    assert len(task.rows(rng, 3)) == 3
+    with pytest.raises(CandorError, match="share of rows"):
+        SelfKnowledgeTask(tiny.wire(), TOYS, anchored=1.5)
+
+
+@pytest.mark.parametrize(
+    ("known", "has_one"),
+    [
+        ({"name": "Wanda", "year": "1991"}, True),
+        ({"name": "Zelda", "year": "1991"}, False),  # 22 were born
+        ({"name": "Wanda", "year": "1985"}, False),  # held out
+        ({"name": "Wanda"}, False),  # held-out years are among all years
+    ],
+)
+def test_an_anchor_has_enough_records_of_training(known: dict[str, str], has_one: bool) -> None:
+    given = tuple(Binding(*pair) for pair in known.items())
+    number = self_knowledge.anchor(Probability("names", (Binding("sex", "female"),), given))
+    assert np.isfinite(number) == has_one
 
 
 @given(st.integers(0, 2**32))

@@ -99,6 +99,19 @@ def asked(core: Core, query: Measure, _: np.random.Generator) -> Estimate:
     return core.stated(query)
 
 
+def counted(query: Measure) -> Estimate:
+    """The estimate by the method "data", for which no core is asked.
+
+    Raises NoSuchMethod where a variable is free text, EmptySupport where no record matches.
+    """
+    query = joint.resolve(query)
+    return _COUNTED[type(query)](query)
+
+
+def _data(_: Core, query: Measure, __: np.random.Generator) -> Estimate:
+    return _COUNTED[type(query)](query)
+
+
 # --- probability --------------------------------------------------------------------------------
 
 
@@ -121,7 +134,7 @@ def probability_sampled(core: Core, query: Probability, rng: np.random.Generator
     return _share("sampled", draws[values] / joint.SAMPLES, joint.SAMPLES, joint.SAMPLES)
 
 
-def probability_data(core: Core, query: Probability, rng: np.random.Generator) -> Estimate:
+def probability_data(query: Probability) -> Estimate:
     """Share of the records that match `given` which are the event.
 
     stderr = sqrt(p(1-p)/m) with m independent records among n, see `joint.independent`.
@@ -175,7 +188,7 @@ def entropy_sampled(core: Core, query: Entropy, rng: np.random.Generator) -> Est
     return _mean(-log_p, list(draws.values()))
 
 
-def entropy_data(core: Core, query: Entropy, rng: np.random.Generator) -> Estimate:
+def entropy_data(query: Entropy) -> Estimate:
     """Entropy of the counted shares, -Σ p log p, in nats; at most log of the values seen.
 
     By the jackknife over the corpus's units (`_over_units`). Where each record stands alone,
@@ -264,9 +277,7 @@ def mutual_information_sampled(
     return Estimate("sampled", max(value, 0.0), error, n, "nats")
 
 
-def mutual_information_data(
-    core: Core, query: MutualInformation, rng: np.random.Generator
-) -> Estimate:
+def mutual_information_data(query: MutualInformation) -> Estimate:
     """Mutual information of the counted shares in nats; at most log of the values seen of a side.
 
     By the jackknife over the corpus's units (`_over_units`). Where each record stands alone,
@@ -378,7 +389,7 @@ def correlation_sampled(core: Core, query: Correlation, rng: np.random.Generator
     return _with_error("sampled", _pearson(query, draws), n, n)
 
 
-def correlation_data(core: Core, query: Correlation, rng: np.random.Generator) -> Estimate:
+def correlation_data(query: Correlation) -> Estimate:
     """Pearson's r of the records' pairs; stderr = (1 - r²) / sqrt(m - 1), m independent ones."""
     counts = joint.counted(corpus_of(query), (query.left, query.right), query.given)
     total = sum(counts.values())
@@ -420,29 +431,35 @@ def _closed_names(corpus: str) -> list[str]:
     return [v.name for v in schema(corpus).variables if v.kind == "closed"]
 
 
+_COUNTED: Mapping[type[Measure], Callable[[Any], Estimate]] = {
+    Probability: probability_data,
+    Entropy: entropy_data,
+    MutualInformation: mutual_information_data,
+    Correlation: correlation_data,
+}
 _METHODS: Mapping[type[Measure], Methods] = {
     Probability: {
         "exact": probability_exact,
         "sampled": probability_sampled,
         "asked": asked,
-        "data": probability_data,
+        "data": _data,
     },
     Entropy: {
         "exact": entropy_exact,
         "sampled": entropy_sampled,
         "asked": asked,
-        "data": entropy_data,
+        "data": _data,
     },
     MutualInformation: {
         "exact": mutual_information_exact,
         "sampled": mutual_information_sampled,
         "asked": asked,
-        "data": mutual_information_data,
+        "data": _data,
     },
     Correlation: {
         "exact": correlation_exact,
         "sampled": correlation_sampled,
         "asked": asked,
-        "data": correlation_data,
+        "data": _data,
     },
 }

@@ -1,9 +1,10 @@
 """Self-knowledge: the core states numbers about itself, learns to, and is measured against itself.
 
 The target is the core's own number, worked out exactly every few hundred steps (E-step) and not
-trained by it; so a wrong belief that is stated as it is held counts as right. A row asks for many
-numbers with the same known: they cost one reading of the prompt, and those of one variable one run
-over its answers.
+trained by it; so a wrong belief that is stated as it is held counts as right. Own numbers are dear
+and so are few: other rows are anchored in the data, whose numbers the core's come near to, and
+which cost next to nothing. A row asks for many numbers with the same known: they cost one reading
+of the prompt, and those of one variable one run over its answers.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from core_model import corpora, stated
-from core_model.core import Core, Remembering, entropy_of
+from core_model.core import Core, Estimate, Remembering, entropy_of
 from core_model.corpora.base import Split, drawn_out
 from core_model.corpora.network_plans import TRAINING
 from core_model.errors import CandorError, EmptySupport
@@ -47,6 +48,8 @@ from core_model.wire import Wire
 from tools import measures
 from tools.joint import NoSuchMethod
 
+ANCHORED = ("names", *TRAINING)
+"""Corpora whose records have numbers to teach: all of those that training has are open to it."""
 CORPORA = ("names", "speeches", "places", *TRAINING)
 POOL = 160
 """Prompts whose questions are worked out at a time."""
@@ -58,6 +61,8 @@ PAIR_SHARE = 0.3
 """Prompts that are also asked for a mutual information; as many are for a correlation."""
 NAMES_SHARE = 0.35
 """Prompts about names: P of them is what the core is asked most."""
+ENOUGH = 100
+"""Records that a number of the data is of, at least, where it is taught in place of the own."""
 MOST_KNOWN = 3
 FEW, MANY = 10, 300
 """Values of one variable of a pair at most, and of the other; of what an entropy is asked."""
@@ -215,15 +220,24 @@ def held_out(query: Measure) -> bool | None:
 class SelfKnowledgeTask:
     """Rows of questions about the core's own numbers, which it works out now and then.
 
-    pool: prompts whose numbers are worked out at a time.
+    pool: prompts whose numbers are worked out at a time. anchored: share of rows that have the
+    data's numbers in place of the own, from 0 to 1, of other prompts each time.
     """
 
     corpora: tuple[str, ...] = (stated.STATED,)
 
-    def __init__(self, wire: Wire, names: Sequence[str] = CORPORA, pool: int = POOL) -> None:
+    def __init__(
+        self, wire: Wire, names: Sequence[str] = CORPORA, pool: int = POOL, anchored: float = 0.0
+    ) -> None:
+        if not 0 <= anchored <= 1:
+            raise CandorError(f"Anchored is a share of rows, from 0 to 1, not {anchored}.")
         self._wire = wire
         self._pool = pool
+        self._anchored = anchored
         self._questions = Questions(names)
+        self._anchors = (
+            Questions([name for name in names if name in ANCHORED]) if anchored else None
+        )
         self._closed = {kind: ClosedAnswers(wire, stated.GRIDS[kind]) for kind in KINDS}
         self._seed: int | None = None
         self.expectations: dict[str, Tensor] = {}
@@ -249,7 +263,17 @@ class SelfKnowledgeTask:
         seed = int(self.expectations["seed"])
         if seed != self._seed:
             self._seed, self._pooled = seed, self._answered(seed)
-        return [self._row(rng) for _ in range(count)]
+        return [self._row(self._numbered(rng), rng) for _ in range(count)]
+
+    def _numbered(self, rng: np.random.Generator) -> list[tuple[Measure, float]]:
+        """Questions of one prompt with their numbers, the core's own or the data's."""
+        if self._anchors is not None and rng.random() < self._anchored:
+            while True:
+                asked = self._anchors.together(rng)
+                found = [(query, anchor(query)) for query in asked]
+                if kept := [pair for pair in found if np.isfinite(pair[1])]:
+                    return kept
+        return self._pooled[int(rng.integers(len(self._pooled)))]
 
     def _answered(self, seed: int) -> list[list[tuple[Measure, float]]]:
         """The pool's questions with their numbers, prompt by prompt."""
@@ -258,14 +282,28 @@ class SelfKnowledgeTask:
         finite = [[pair for pair in asked if np.isfinite(pair[1])] for asked in pool]
         return [asked for asked in finite if asked]
 
-    def _row(self, rng: np.random.Generator) -> PackedRow:
+    def _row(self, asked: Sequence[tuple[Measure, float]], rng: np.random.Generator) -> PackedRow:
         builder = RowBuilder()
-        for query, number in self._pooled[int(rng.integers(len(self._pooled)))]:
+        for query, number in asked:
             conditional = Conditional(query.corpus or "", stated.question(query), query.given)
             after = builder.prompt(self._wire.prompt(conditional))
             weights = np.array(stated.around(type(query), number))
             self._closed[type(query)].ask(builder, after, weights, rng, 2)
         return builder.build()
+
+
+def anchor(query: Measure) -> float:
+    """The data's number of a measure, of 100 records at least; nan where there is none.
+
+    Of names only what is asked where a year is known has one, which must be one of training: other
+    counts have held-out years among theirs.
+    """
+    known = {binding.variable: binding.value for binding in query.given}
+    corpus = corpora.load(query.corpus or "")
+    if query.corpus == "names" and ("year" not in known or corpus.is_held_out(known)):
+        return float("nan")
+    found = _counted(query)
+    return found.value if found is not None and found.n >= ENOUGH else float("nan")
 
 
 def numbers_of(core: Core, asked: Sequence[Measure]) -> list[float]:
@@ -406,7 +444,9 @@ def _asked_of(core: Core, kind: type[Measure], options: Options, rng: np.random.
             query = questions.draw(rng, kind)
             number = measure_of(core, query)
         answer = core.stated(query)
-        table.append((answer.value, answer.stderr, number, _counted(core, query)))
+        data = _counted(query)
+        counted = float("nan") if data is None else data.value
+        table.append((answer.value, answer.stderr, number, counted))
         groups.append(_group(query))
     said, deviation, own, data = np.array(table).T
     return Asked(said, deviation, own, data, tuple(groups))
@@ -416,12 +456,12 @@ def _ratio_of(values: Floats, scale: Floats) -> Statistic:
     return lambda items: float(values[items].mean() / scale[items].mean())
 
 
-def _counted(core: Core, query: Measure) -> float:
-    """The data's own number; undefined where no record matches, or a free text is known."""
+def _counted(query: Measure) -> Estimate | None:
+    """The data's own number; None where no record matches, or a free text is known."""
     try:
-        return measures.estimates(core, query, "data", np.random.default_rng(0))[0].value
+        return measures.counted(query)
     except (EmptySupport, NoSuchMethod):
-        return float("nan")
+        return None
 
 
 def _group(query: Measure) -> tuple[str, ...]:
