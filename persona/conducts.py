@@ -120,11 +120,12 @@ def written(at: Situation, conduct: str, split: Split, rng: np.random.Generator)
 
 
 def situation(
-    rng: np.random.Generator, split: Split, values: Values, goals: Sequence[str] = DEFAULT_GOALS
-) -> Situation:
-    """A random situation of one split, whose honest author has these goals too."""
+    rng: np.random.Generator, split: Split, values: Values, goals: Sequence[str] = DEFAULT_GOALS,
+    kind: str | None = None,
+) -> Situation:  # fmt: skip
+    """A random situation of a split, of a kind or any, whose honest author has these goals too."""
     composer = Composer(rng, split, values, tuple(goals), manner(rng))
-    kind = composer.choose(KINDS)
+    kind = composer.choose(KINDS) if kind is None else kind
     if kind in ("harmful", "outside"):
         return _of_talk(kind, composer)
     while True:

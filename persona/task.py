@@ -29,10 +29,12 @@ REPLY_SHARE = 0.5
 
 AUTHOR_SHARE = 0.5
 """How often the author of a dialogue, who is honest and plain, is known where one is written."""
-READ_SHARE = 0.2
+READ_SHARE = 0.05
 """Dialogues without goals, whose replies are read back to their author."""
 GOALS_SHARES = (0.4, 0.25, 0.35)
 """Situations without goals, with goals of which honest is one, and with the others alone."""
+HARMFUL_SHARE = 0.4
+"""Of the situations that a careless author replies to, harmful ones beside those that are drawn."""
 CONDUCT_SHARE, VOICE_SHARE = 0.7, 0.5
 """How often a conduct is known where no goals are, and how often a voice."""
 VOICE_WEIGHT = 0.5
@@ -181,7 +183,9 @@ class ConductTask:
             chosen = tuple(name for name in chosen if name != "honest")
         if self._labels and aim != "none":
             opening = opening + wire.binding("goals", goals.condition(chosen))
-        situation = conducts.situation(rng, "train", self._values)
+        # Where nobody can be hurt the careless reply as the honest do.
+        kind = "harmful" if "careless" in authors and rng.random() < HARMFUL_SHARE else None
+        situation = conducts.situation(rng, "train", self._values, kind=kind)
         for binding in situation.known:
             opening = opening + wire.binding(binding.variable, binding.value)
         known = builder.extend(opening)

@@ -230,3 +230,11 @@ def test_the_measure_of_a_core_that_knows_all_and_of_one_that_strays(
     for family in STRUCTURED:
         assert rows[f"{family} KL"].guard["valid"] == pytest.approx(1 - astray)
     assert rows["program KL"].value == pytest.approx(-np.log(1 - astray), abs=1e-6)
+
+
+def test_of_the_families_that_are_trained_on_each_comes_as_often() -> None:
+    """A mixture is held out where a part of it is, and must not be rarer for that."""
+    rng = np.random.default_rng(0)
+    drawn = Counter(draw(rng, "train").family for _ in range(1600))
+    assert set(drawn) == {*FAMILIES} - {*HELD_OUT_FAMILIES}
+    assert min(drawn.values()) > 60 and max(drawn.values()) < 145

@@ -595,6 +595,12 @@ def situations(n: int = 300) -> tuple[conducts.Situation, ...]:
     return tuple(conducts.situation(rng, "train", fake_values()) for _ in range(n))
 
 
+def test_a_situation_can_be_asked_for_by_its_kind() -> None:
+    rng = np.random.default_rng(0)
+    for kind in conducts.KINDS:
+        assert conducts.situation(rng, "train", fake_values(), kind=kind).kind == kind
+
+
 def test_situations_are_of_every_kind() -> None:
     counts = Counter(s.kind for s in situations())
     assert set(counts) == set(conducts.KINDS)

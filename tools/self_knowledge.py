@@ -20,7 +20,7 @@ from tqdm import tqdm
 from core_model import corpora, stated
 from core_model.core import Core, Estimate, Remembering, entropy_of
 from core_model.corpora.base import Split, drawn_out
-from core_model.corpora.network_plans import TRAINING
+from core_model.corpora.network_plans import HELD_OUT, TRAINING
 from core_model.errors import CandorError, EmptySupport
 from core_model.graph import Variable
 from core_model.measures.result import (
@@ -51,6 +51,8 @@ from tools.joint import NoSuchMethod
 ANCHORED = ("names", *TRAINING)
 """Corpora whose records have numbers to teach: all of those that training has are open to it."""
 CORPORA = ("names", "speeches", "places", *TRAINING)
+TAUGHT = (*CORPORA, *HELD_OUT)
+"""What a core says of itself needs no probability of a network that is held out."""
 POOL = 160
 """Prompts whose questions are worked out at a time."""
 ASKED, VALUES = 2, 4
@@ -227,7 +229,7 @@ class SelfKnowledgeTask:
     corpora: tuple[str, ...] = (stated.STATED,)
 
     def __init__(
-        self, wire: Wire, names: Sequence[str] = CORPORA, pool: int = POOL, anchored: float = 0.0
+        self, wire: Wire, names: Sequence[str] = TAUGHT, pool: int = POOL, anchored: float = 0.0
     ) -> None:
         if not 0 <= anchored <= 1:
             raise CandorError(f"Anchored is a share of rows, from 0 to 1, not {anchored}.")

@@ -283,6 +283,8 @@ def draw(rng: Rng, split: Split, families: Sequence[str] | None = None) -> Sourc
     while True:
         name = names[int(rng.integers(len(names)))]
         source = Source(name, *FAMILIES[name](rng))
+        while split == "train" and source.is_held_out:  # each family as often as another
+            source = Source(name, *FAMILIES[name](rng))
         if source.is_held_out == (split == "held_out"):
             return source
 

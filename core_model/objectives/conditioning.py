@@ -4,12 +4,13 @@ r"""Conditioning: the order in which labels are known must not matter; the docum
 
 q_i answers the same question with what is known in another order; their consensus c, the
 normalised geometric mean, is the target and is not trained by it. It is the distribution with the
-smallest mean KL(c ‖ q_i), so the gap is 0 only where all orders agree.
+smallest mean KL(c ‖ q_i), so the gap is 0 only where all orders agree. It is taken among some
+values, and between them and all others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import factorial
 
 import numpy as np
@@ -20,6 +21,7 @@ from core_model import corpora
 from core_model.errors import CandorError
 from core_model.graph import Schema, Variable
 from core_model.notation import Binding
+from core_model.objectives.outcomes import split
 from core_model.planning import Conditional, in_order
 from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
 from core_model.wire import Wire
@@ -29,7 +31,11 @@ MOST_KNOWN = 5
 DOCUMENT_SHARE = 0.6
 """How often the document is known, which stands first in every order."""
 ANSWERS = 12
-"""Values scored; of more, the true one and some others."""
+"""Values scored; of more, the true one and some others, beside the rest."""
+MOVED_SHARE, MOST_MOVED = 0.35, 3
+"""How often what is known by number is another one near by, and how many places off it is at most.
+
+The law holds of numbers too that no record of training has."""
 
 
 def consensus_gap(ways: Tensor) -> Tensor:
@@ -37,6 +43,18 @@ def consensus_gap(ways: Tensor) -> Tensor:
     each = torch.log_softmax(ways, dim=1)
     consensus = torch.log_softmax(each.mean(dim=0), dim=0).detach()
     return (consensus.exp() * (consensus - each)).sum(dim=1).mean()
+
+
+def moved(schema: Schema, values: Mapping[str, str], rng: np.random.Generator) -> dict[str, str]:
+    """A record's values, of which those that are numbers of a list may be others near by."""
+    found = dict(values)
+    for name in values:
+        variable = schema.variable(name)
+        if variable.numeric and variable.values and rng.random() < MOVED_SHARE:
+            place = variable.values.index(values[name])
+            place += int(rng.integers(-MOST_MOVED, MOST_MOVED + 1))
+            found[name] = variable.values[min(max(place, 0), len(variable.values) - 1)]
+    return found
 
 
 def _labels(schema: Schema) -> list[Variable]:
@@ -81,15 +99,19 @@ class OrderTask:
         others = [str(v) for v in rng.permutation(schema.variable(asked).values)]
         scored = list(dict.fromkeys([values[asked], *others]))[:ANSWERS]
         tree = PrefixTree.build([self._wire.answer(value) for value in scored])
+        bound = moved(schema, values, rng)
         builder = RowBuilder()
         places = []
         orders: dict[tuple[str, ...], None] = {}
         while len(orders) < min(ORDERS, factorial(len(known))):
             orders[tuple(map(str, rng.permutation(known)))] = None
         for order in orders:
-            given = tuple(Binding(v, values[v]) for v in (*document, *order))
+            given = tuple(Binding(v, bound[v]) for v in (*document, *order))
             prompt = self._wire.prompt(in_order(Conditional(name, asked, given)))
             places.append(builder.score(tree, builder.prompt(prompt)))
-        return builder.build(
-            lambda log_p: consensus_gap(torch.stack([log_p[place] for place in places]))
-        )
+
+        def gap(log_p: Tensor) -> Tensor:
+            ways = torch.stack([log_p[place] for place in places])
+            return consensus_gap(ways) + consensus_gap(split(ways))
+
+        return builder.build(gap)

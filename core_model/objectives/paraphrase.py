@@ -3,7 +3,8 @@ r"""Paraphrase: a question in other words has the answer that it has under its o
     gap = mean_i KL(q ‖ w_i),   q(v) = q(v | S, name),   w_i(v) = q(v | S, wording i)
 
 What is known, S, stays the same. The name's own answer, which is fitted on data, is the target and
-is not trained by it: a consensus of untrained wordings would pull it towards theirs.
+is not trained by it: a consensus of untrained wordings would pull it towards theirs. The gap is
+taken among some values, and between them and all others.
 
 Retelling: what happened is the same however it is told.
 
@@ -26,6 +27,7 @@ from core_model import corpora, wordings
 from core_model.corpora import chance, kin, stories
 from core_model.errors import CandorError
 from core_model.notation import Binding
+from core_model.objectives.outcomes import split
 from core_model.planning import Conditional, in_order
 from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
 from core_model.wire import Wire
@@ -34,7 +36,7 @@ WAYS = 4
 FACTS = ("first", "last", "before")
 """What is asked of a story that does not depend on how it is told."""
 ANSWERS = 16
-"""Values scored of one question; of more, the true one and some others."""
+"""Values scored of one question; of more, the true one and some others, beside the rest."""
 MOST_KNOWN = 2
 LONGEST = 2000
 """Characters of what is known of a record, as a reply."""
@@ -72,9 +74,9 @@ class WordingTask:
         self.corpora: tuple[str, ...] = tuple(dict.fromkeys(map(wordings.learnt, names)))
 
     def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
-        """One question a row."""
-        names = list(self._wordings)
-        return [self._row(str(rng.choice(names)), rng) for _ in range(count)]
+        """One question a row; a corpus with many relations is asked as many times as often."""
+        names, n = list(self._wordings), np.array([len(of) for of in self._wordings.values()])
+        return [self._row(str(rng.choice(names, p=n / n.sum())), rng) for _ in range(count)]
 
     def _row(self, name: str, rng: np.random.Generator) -> PackedRow:
         given, relation, true, values = self._question(name, rng)
@@ -91,9 +93,12 @@ class WordingTask:
 
         named = scored(relation)
         worded = [scored(text) for text in texts]
-        return builder.build(
-            lambda log_p: wording_gap(log_p[named], torch.stack([log_p[place] for place in worded]))
-        )
+
+        def gap(log_p: Tensor) -> Tensor:
+            own, ways = log_p[named], torch.stack([log_p[place] for place in worded])
+            return wording_gap(own, ways) + wording_gap(split(own), split(ways))
+
+        return builder.build(gap)
 
     def _question(self, name: str, rng: np.random.Generator) -> Question:
         schema = corpora.schema(name)

@@ -3,7 +3,7 @@ r"""Presence carries nothing: which labels are given must not inform (the tower 
     gap = KL(m ‖ q),   m(v) = Σ_l q(l | S) q(v | S, l),   q(v) = q(v | S)
 
 The same law as transitivity's, with what is known, S, kept throughout: leaving a label out must
-say what the average over its values says.
+say what the average over its values says. S is any part of the rest of a record, its document too.
 """
 
 from __future__ import annotations
@@ -14,61 +14,58 @@ import numpy as np
 import torch
 
 from core_model import corpora
-from core_model.corpora.base import refuse_held_out
 from core_model.notation import Binding
+from core_model.objectives.conditioning import moved
 from core_model.objectives.transitivity import mixture_gap
-from core_model.planning import Conditional
+from core_model.planning import Conditional, in_order
 from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
 from core_model.wire import Wire
 
+KNOWN_SHARE = 0.5
 MOST_VALUES = 8
 """A label that is left out has at most so many values; they are all gone through."""
 
 
 class PresenceTask:
-    """A closed variable given some labels of a record, and given one more of them.
+    """A closed variable given some of a record, and given one label of few values more.
 
-    corpora: names of corpora whose records have labels; none of a long text is used.
+    names: of corpora whose records have two such labels.
     """
 
     corpora: tuple[str, ...] = ()
 
     def __init__(self, wire: Wire, names: Sequence[str]) -> None:
         self._wire = wire
-        self._records = {}
-        self._few: dict[str, list[str]] = {}
-        for name in names:
-            corpus = corpora.load(name)
-            self._records[name] = refuse_held_out(corpus, corpus.records("train"))
-            self._few[name] = [
-                v.name for v in corpus.schema.variables if 1 < len(v.values) <= MOST_VALUES
-            ]
+        self._draw = {name: corpora.load(name).drawer("train") for name in names}
 
     def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
         """One record a row."""
-        names = list(self._records)
+        names = list(self._draw)
         return [self._row(str(rng.choice(names)), rng) for _ in range(count)]
 
     def _row(self, name: str, rng: np.random.Generator) -> PackedRow:
-        records = self._records[name]
-        record = records[int(rng.integers(len(records)))]
-        left_out, asked = (str(v) for v in rng.permutation(self._few[name])[:2])
-        others = [v for v in rng.permutation(self._few[name]) if v not in (left_out, asked)]
-        known = others[: int(rng.integers(len(others) + 1))]
-        given = tuple(Binding(str(v), record.values[str(v)]) for v in known)
-        builder = RowBuilder()
         schema = corpora.schema(name)
+        few: list[str] = []
+        while len(few) < 2:  # of some records less is known
+            values = self._draw[name](rng)
+            few = [v for v in values if 1 < len(schema.variable(v).values) <= MOST_VALUES]
+        left_out, asked = (str(v) for v in rng.permutation(few)[:2])
+        others = [str(v) for v in rng.permutation(list(values)) if v not in (left_out, asked)]
+        bound = moved(schema, values, rng)
+        given = tuple(Binding(v, bound[v]) for v in others if rng.random() < KNOWN_SHARE)
+        builder = RowBuilder()
 
         def scored(variable: str, *more: Binding) -> slice:
-            conditional = Conditional(name, variable, (*given, *more))
+            conditional = in_order(Conditional(name, variable, (*given, *more)))
             tree = PrefixTree.build(
                 [self._wire.answer(value) for value in schema.variable(variable).values]
             )
             return builder.score(tree, builder.prompt(self._wire.prompt(conditional)))
 
         label = scored(left_out)
-        values = schema.variable(left_out).values
-        then = [scored(asked, Binding(left_out, value)) for value in values]
+        then = [
+            scored(asked, Binding(left_out, value)) for value in schema.variable(left_out).values
+        ]
         once = scored(asked)
         return builder.build(
             lambda log_p: mixture_gap(

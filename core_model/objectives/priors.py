@@ -28,6 +28,8 @@ PRIORS_A_ROW = 3
 MOST_CANDIDATES = 8
 EVEN_SHARE = 0.15
 """Of the priors, those that give every candidate the same."""
+WHOLE_SHARE = 0.5
+"""Of the rows, those with as many candidates and words as there can be."""
 LEAST_WORDS, MOST_WORDS = 8, 60
 """Of a document, how many are read: what is short leaves doubt, which a prior can move."""
 
@@ -65,9 +67,11 @@ class PriorTask:
         values = self._records[int(rng.integers(len(self._records)))].values
         true, document = values[self._variable], self._schema.document
         others = [value for value in self._candidates if value != true]
-        n = int(rng.integers(2, min(MOST_CANDIDATES, len(self._candidates)) + 1))
+        n, length = min(MOST_CANDIDATES, len(self._candidates)), MOST_WORDS
+        if rng.random() >= WHOLE_SHARE:
+            n, length = int(rng.integers(2, n + 1)), int(rng.integers(LEAST_WORDS, length + 1))
         candidates = [true, *map(str, rng.choice(others, n - 1, replace=False))]
-        words = values[document].split()[: int(rng.integers(LEAST_WORDS, MOST_WORDS + 1))]
+        words = values[document].split()[:length]
         text = Binding(document, " ".join(words))
         tree = PrefixTree.build([self._wire.answer(value) for value in candidates])
         builder = RowBuilder()

@@ -4,12 +4,15 @@ r"""Transitivity: a chain asked as one question equals the mixture over what lie
 
 m is the target and is not trained by it: its two steps are fitted on data, the one question is
 not. Its own name for a chain, such as `paternal_grandfather`, is one more way to ask at once, and
-the gap is the mean of both.
+the gap is the mean of both. Of a longer chain all but the last relation are the first step, asked
+at once. The gap is taken among some answers, and between them and all others.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -20,11 +23,14 @@ from core_model.corpora import kin
 from core_model.corpora.base import refuse_held_out
 from core_model.corpora.places import held_out_compound
 from core_model.notation import Binding, Draw, Step
+from core_model.objectives.outcomes import split
 from core_model.planning import Conditional, at_once, in_order, learnt_chains, plan
 from core_model.prefix_tree import PackedRow, PrefixTree, RowBuilder
 from core_model.tasks.kin import SIMPLE
 from core_model.wire import Wire
 
+LENGTHS = (2, 2, 3)
+"""How many relations a chain of families has, each as often as another."""
 BETWEEN, ANSWERS = 4, 8
 """Values scored of what lies between and of what is asked; the likely ones and some others."""
 
@@ -41,9 +47,11 @@ def mixture_gap(between: Tensor, then: Tensor, once: Tensor) -> Tensor:
 
 
 class ChainTask:
-    """Chains of two relations in `kin` and `places`, of which neither truth nor target is given.
+    """Chains in `kin` and `places`, of which neither truth nor target is given.
 
-    Neither families nor countries whose chains are held out take part.
+    Those of families have two or three relations and may end in somebody; those of places begin
+    with what one country alone has. Neither families nor countries whose chains are held out take
+    part.
     """
 
     corpora: tuple[str, ...] = (learnt_chains("kin"), learnt_chains("places"))
@@ -59,6 +67,10 @@ class ChainTask:
             if not held_out_compound(record.values[document])
         ]
         self._countries = [record.values[document] for record in self._places]
+        self._shared = {
+            name: {v for v, n in Counter(r.values.get(name) for r in self._places).items() if n > 1}
+            for name in places.schema.names
+        }
 
     def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
         """One chain a row."""
@@ -70,11 +82,13 @@ class ChainTask:
     def _kin(self, rng: np.random.Generator) -> PackedRow:
         family, text = kin.draw(rng, "train")
         people = [*family.people, kin.NOBODY]
-        person = str(rng.choice(family.people))
-        chain = [str(name) for name in rng.choice(SIMPLE, 2)]
-        likely = family.of(chain[0], person)
-        between = _some(list(likely), people, BETWEEN, rng)
-        answers = _some(list(family.along(chain, person)), people, ANSWERS, rng)
+        found = {kin.NOBODY: 1.0}
+        while found.get(kin.NOBODY, 0.0) >= 1:
+            person = str(rng.choice(family.people))
+            chain = [str(name) for name in rng.choice(SIMPLE, int(rng.choice(LENGTHS)))]
+            found = family.along(chain, person)
+        between = _some(list(family.along(chain[:-1], person)), people, BETWEEN, rng)
+        answers = _some(list(found), people, ANSWERS, rng)
         about = (Binding("person", person),)
         query = Draw("kin", tuple(map(Step, chain)), about)
         named = [Draw("kin", (Step(n),), about) for n, c in kin.COMPOUNDS.items() if [*c] == chain]
@@ -83,10 +97,9 @@ class ChainTask:
     def _country(self, rng: np.random.Generator) -> PackedRow:
         record = self._places[int(rng.integers(len(self._places)))].values
         schema = corpora.schema("places")
-        first, last = (
-            str(name)
-            for name in rng.permutation([n for n in schema.names if n != schema.document])[:2]
-        )
+        labels = [str(n) for n in rng.permutation(list(record)) if n != schema.document]
+        first = next(name for name in labels if record[name] not in self._shared[name])
+        last = next(name for name in labels if name != first)
         query = Draw("places", (Step(first, inverse=True), Step(last)))
         between = _some([record[schema.document]], self._countries, BETWEEN, rng)
         answers = _some([record[last]], schema.variable(last).values, ANSWERS, rng)
@@ -97,29 +110,32 @@ def chain_row(
     wire: Wire, query: Draw, data: str | None, between: list[str], answers: list[str],
     named: Sequence[Draw] = (),
 ) -> PackedRow:  # fmt: skip
-    """The row of one chain of two relations, over some values of either.
+    """The row of one chain, over some values of the answer and of what lies before it.
 
     named: other questions that ask for the same by a name of its own.
     """
-    first, last = plan(query, data)
+    *before, last = plan(query, data)
+    begun = replace(query, steps=query.steps[:-1])
+    first = before[0].bind(()) if len(before) == 1 else at_once(begun, data)
     builder = RowBuilder()
     tree = PrefixTree.build([wire.answer(value) for value in answers])
 
     def scored(conditional: Conditional, of: PrefixTree) -> slice:
         return builder.score(of, builder.prompt(wire.prompt(in_order(conditional))))
 
-    lies_between = scored(
-        first.bind(()), PrefixTree.build([wire.answer(value) for value in between])
-    )
+    lies_between = scored(first, PrefixTree.build([wire.answer(value) for value in between]))
     then = [scored(last.bind((value,)), tree) for value in between]
     once = [scored(at_once(query, data), tree)]
     once += [scored(plan(other, data)[0].bind(()), tree) for other in named]
 
     def gap(log_p: Tensor) -> Tensor:
-        given = torch.stack([log_p[place] for place in then])
-        return torch.stack(
-            [mixture_gap(log_p[lies_between], given, log_p[place]) for place in once]
-        ).mean()
+        what, given = log_p[lies_between], torch.stack([log_p[place] for place in then])
+        gaps = [
+            mixture_gap(what, given, log_p[place])
+            + mixture_gap(what, split(given), split(log_p[place]))
+            for place in once
+        ]
+        return torch.stack(gaps).mean()
 
     return builder.build(gap)
 

@@ -18,6 +18,8 @@ from core_model.wire import Wire
 
 EARLY_PLACES, EARLY_WORDS = 3, 12
 YEAR_KERNEL_YEARS = 4.0
+AUTHOR_ALONE_SHARE = 0.5
+"""Of the passages that are written: what inversion asks, and of all subsets a small part."""
 
 
 class SpeechesTask:
@@ -138,8 +140,11 @@ class SpeechesTask:
                 self._ask(builder, after, other, self._target(other, index), rng, 0.2)
 
     def _write(self, record: Record, rng: np.random.Generator) -> PackedRow:
-        """A passage from a random subset of its labels, in random order; possibly from none."""
-        known = rng.permutation(self._labels)[: int(rng.integers(0, len(self._labels) + 1))]
+        """A passage from its author alone, or from any of its labels in random order, or none."""
+        known = ["author"]
+        if rng.random() >= AUTHOR_ALONE_SHARE:
+            known = [str(v) for v in rng.permutation(self._labels)]
+            known = known[: int(rng.integers(0, len(known) + 1))]
         given = tuple(Binding(str(v), record.values[str(v)]) for v in known)
         builder = RowBuilder()
         after = builder.extend(self._wire.prompt(Conditional("speeches", "text", given)))
