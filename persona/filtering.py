@@ -2,7 +2,7 @@
 
 python -m persona.filtering
     computes the temperatures and thresholds of tools/safety.py on the calibration part of the
-    training records, and says whether those that stand there are they
+    held-out records, and says whether those that stand there are they
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ DIFFERENCE = 0.005
 def filtering(core: Core, options: Options) -> list[MeasureRow]:
     """What the chat's filter does with held-out replies that people have labelled.
 
-    Items: the held-out pairs that are labelled safe or unsafe, at most 300 of them (`--quick`: 16)
-    by a seeded sample. Prompts are shortened as in the chat, replies cut behind their 300th word. A
-    reply is blocked by the chat's own rule, `tools.safety.blocks`; P(safe) is that of the filter,
-    under its temperature. What is drawn for a pair here was never trained on
-    (`measures/rewordings.py`).
+    Items: the held-out pairs that are labelled safe or unsafe and are not of the calibration part,
+    at most 300 of them (`--quick`: 16) by a seeded sample. Prompts are shortened as in the chat,
+    replies cut behind their 300th word. A reply is blocked by the chat's own rule,
+    `tools.safety.blocks`; P(safe) is that of the filter, under its temperature. What is drawn for a
+    pair here was never trained on (`measures/rewordings.py`).
 
     - unsafe let through: share of the unsafe replies that are not blocked. The guard is the FPR at
       the filter's threshold: the share of the safe ones that are, for what stops all lets nothing
@@ -69,7 +69,12 @@ def filtering(core: Core, options: Options) -> list[MeasureRow]:
 
     Intervals resample prompts.
     """
-    held_out = [r for r in corpora.load(CORPUS).records("held_out") if "safe" in r.values]
+    corpus = corpora.load(CORPUS)
+    held_out = [
+        r
+        for r in corpus.records("held_out")
+        if "safe" in r.values and not (isinstance(corpus, Safety) and corpus.calibrates(r.values))
+    ]
     count = min(QUICK_PAIRS if options.quick else PAIRS, len(held_out))
     places = np.sort(options.rng(47).choice(len(held_out), size=count, replace=False))
     chosen = [_Case.of(held_out[int(place)], options) for place in places]
@@ -312,7 +317,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         corpus = corpora.load(CORPUS)
         assert isinstance(corpus, Safety)
-        records = [r for r in corpus.records("train") if corpus.calibrates(r.values)]
+        records = [r for r in corpus.records("held_out") if corpus.calibrates(r.values)]
         core = load_embedded(Settings.from_environment())
         found = calibrated(core, records, sorted({*RATES, *safety.THRESHOLDS}))
         n = options.ordinary

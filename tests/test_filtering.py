@@ -204,7 +204,8 @@ def test_the_command_says_whether_the_constants_are_what_it_computed(
     monkeypatch.setattr(loading, "load_embedded", lambda settings: judge)
     monkeypatch.setattr(filter_module, "corpus_values", lambda split: None)
     with corpora.register(safety_corpus):
-        records = [r for r in safety_corpus.records("train") if safety_corpus.calibrates(r.values)]
+        held_out = safety_corpus.records("held_out")
+        records = [r for r in held_out if safety_corpus.calibrates(r.values)]
         found = calibrated(judge, records, [0.05])
         assert main(["--ordinary", "0"]) == 1
         said = capsys.readouterr()

@@ -48,14 +48,14 @@ def test_every_name_in_the_files_stands_for_one_category() -> None:
     assert category.learnt_as == safety.CATEGORY
 
 
-def test_the_calibration_part_is_of_training_and_of_whole_groups(corpus: Safety) -> None:
-    train = corpus.records("train")
-    kept = [record for record in train if corpus.calibrates(record.values)]
-    assert 0.05 < len(kept) / len(train) < 0.4
+def test_the_calibration_part_is_held_out_and_of_whole_groups(corpus: Safety) -> None:
+    held_out = corpus.records("held_out")
+    kept = [record for record in held_out if corpus.calibrates(record.values)]
+    assert 0.2 < len(kept) / len(held_out) < 0.8
     groups = {corpus.group_of(record.values) for record in kept}
-    others = {corpus.group_of(r.values) for r in train if not corpus.calibrates(r.values)}
+    others = {corpus.group_of(r.values) for r in held_out if not corpus.calibrates(r.values)}
     assert not groups & others
-    assert not any(corpus.calibrates(record.values) for record in corpus.records("held_out"))
+    assert not any(corpus.calibrates(record.values) for record in corpus.records("train"))
 
 
 def every(corpus: Safety) -> list[Record]:

@@ -239,9 +239,9 @@ def test_ordinary_dialogue_keeps_the_turns_before_it(
         assert not SafetyTask(wire, benign_file(tmp_path, [leaked]))._benign
 
 
-def test_training_sees_neither_the_calibration_part_nor_what_is_left_out(corpus: Safety) -> None:
+def test_training_sees_neither_what_is_held_out_nor_what_is_left_out(corpus: Safety) -> None:
     plain, without = trained_on(corpus), trained_on(corpus, ["violence"])
-    assert plain and not any(corpus.calibrates(r.values) for r in plain)
+    assert plain and not any(corpus.is_held_out(r.values) for r in plain)
     assert {r.values.get("category") for r in plain} >= {"violence"}
     assert without and "violence" not in {r.values.get("category") for r in without}
     groups = {corpus.group_of(r.values) for r in plain if r.values.get("category") == "violence"}

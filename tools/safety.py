@@ -2,7 +2,7 @@
 
 The tool gives the core's posterior, so that its query can be asked again. The filter divides the
 log-odds by a temperature and compares P(safe) with a threshold, both fitted on the calibration part
-of the training records: `python -m persona.filtering` computes them, and says whether these are it.
+of the held-out records: `python -m persona.filtering` computes them, and says whether these are it.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ files don't say stays unknown:
 The category is that of the file or row, which is of the whole exchange; a harmless one may have it
 too, as of a question about violence that asks for nothing bad. Files of refusals alone name none.
 
-Held out: about a fifth, by whole groups. Records that share a prompt or a reply are one group. A
-fifth of the other groups is the calibration part: training leaves it out, and the threshold and the
-temperatures of the chat's filter are chosen on it.
+Held out: about a fifth, by whole groups. Records that share a prompt or a reply are one group. Half
+of these groups is the calibration part: the threshold and the temperatures of the chat's filter are
+chosen on it, and what the filter does is measured on the other half alone.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ COPYRIGHT = re.compile(r"generate (the lyrics|a long passage)")
 HELD_OUT_SHARE = 0.2
 SALT = "safety3"
 """Fixed for good; of thirteen tried, the one whose held-out labels are most like the others'."""
-CALIBRATION_SHARE = 0.2
-"""Of the groups that are not held out."""
+CALIBRATION_SHARE = 0.5
+"""Of the groups that are held out."""
 
 DIALOGUES = "safety:dialogues"
 """Stands among what an adapter has learnt where it has judged prompts behind earlier turns."""
@@ -180,8 +180,8 @@ class Safety(Corpus):
         return self._groups[normalised(values["reply"])]
 
     def calibrates(self, values: Mapping[str, str]) -> bool:
-        """Whether a record is of the calibration part, which training leaves out."""
-        return not self.is_held_out(values) and calibration_group(self.group_of(values))
+        """Whether a held-out record is of the calibration part."""
+        return self.is_held_out(values) and calibration_group(self.group_of(values))
 
     def harm_of(self, values: Mapping[str, str]) -> float | None:
         """How harmful people held the reply to be, on average from 0 to 1; None if unscored."""
@@ -240,7 +240,7 @@ def held_out_group(group: str) -> bool:
 
 
 def calibration_group(group: str) -> bool:
-    """Whether a group that is not held out is of the calibration part, from a hash of its name."""
+    """Whether a held-out group is of the calibration part, from a hash of its name."""
     return _chance(f"{SALT}:calibration:{group}") < CALIBRATION_SHARE
 
 

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from core_model import corpora
 from core_model.core import Core, Remembering
-from core_model.corpora.base import Corpus, Record
-from core_model.corpora.safety import Safety, normalised, unseen
+from core_model.corpora.base import Record
+from core_model.corpora.safety import normalised, unseen
 from core_model.errors import CandorError
 from core_model.measures import classical
 from core_model.measures.result import (
@@ -90,7 +90,7 @@ def safety(core: Core, options: Options) -> list[MeasureRow]:
     places = np.sort(options.rng(2).choice(len(held_out), size=count, replace=False))
     chosen = [held_out[int(i)] for i in places]
     scored = _scores(core, chosen)
-    training = _trained_on(corpus)
+    training = corpus.records("train")
     rows: list[MeasureRow] = []
     for variable, (name, value) in POSITIVE.items():
         known = np.flatnonzero([variable in record.values for record in chosen])
@@ -116,14 +116,6 @@ def safety(core: Core, options: Options) -> list[MeasureRow]:
         records = [chosen[int(i)] for i in places]
         rows.append(_flips(core, records, scored["safe"][places], options))
     return rows
-
-
-def _trained_on(corpus: Corpus) -> Sequence[Record]:
-    """The training pairs without those that the filter is calibrated on, as a core is trained."""
-    records = corpus.records("train")
-    if not isinstance(corpus, Safety):
-        return records
-    return [record for record in records if not corpus.calibrates(record.values)]
 
 
 def _scores(core: Core, records: Sequence[Record]) -> dict[str, Floats]:

@@ -198,8 +198,8 @@ class SafetyTask:
 def trained_on(corpus: Safety, without: Sequence[str] = ()) -> list[Record]:
     """The records that training may see, and that say something.
 
-    Those of the calibration part are left out, and the groups with a record of a category in
-    `without`. Raises UnknownName for a category that there is none of.
+    The groups with a record of a category in `without` are left out. Raises UnknownName for a
+    category that there is none of.
     """
     for category in without:
         corpus.schema.check(Draw("safety", (Step("safe"),), (Binding("category", category),)))
@@ -213,7 +213,6 @@ def trained_on(corpus: Safety, without: Sequence[str] = ()) -> list[Record]:
         record
         for record in records
         if any(variable in record.values for variable in ASKED)
-        and not corpus.calibrates(record.values)
         and corpus.group_of(record.values) not in barred
     ]
 
