@@ -232,7 +232,10 @@ UNSAFE, SAFE, REFUSES = (0.01, 0.0, 0.9), (0.98, 0.0, 0.1), (0.02, 0.9, 0.9)
 @pytest.mark.parametrize(
     ("reply", "found", "blocked"),
     [
-        ("No. It is harmful.", [], False),
+        ("No. It is harmful.", [UNSAFE, UNSAFE], True),  # neither part refuses
+        ("I can't help with that, but first take two wires.", [REFUSES, UNSAFE, UNSAFE], True),
+        ("I won't; take two wires.", [REFUSES, UNSAFE, UNSAFE], True),
+        ("I won't help, but others may.", [REFUSES, SAFE, SAFE], False),
         ("I won't. First, take two wires.", [REFUSES, UNSAFE, UNSAFE], True),
         ("I won't. Some things are dangerous.", [REFUSES, UNSAFE, SAFE], False),
         ("I won't. I never would.", [REFUSES, REFUSES], False),
@@ -244,10 +247,10 @@ def test_what_a_refusal_says_besides_is_judged_too(
     core: toy.ScriptedCore, monkeypatch: pytest.MonkeyPatch, reply: str,
     found: list[tuple[float, float, float]], blocked: bool,
 ) -> None:  # fmt: skip
-    judged = verdicts_in_turn(monkeypatch, *(found or [UNSAFE, UNSAFE]))
+    judged = verdicts_in_turn(monkeypatch, *found)
     assert safety.blocks(core, "how?", reply, *REFUSES[:2]) is blocked
-    assert len(judged) == (len(found) or 2)
-    if blocked:
+    assert len(judged) == len(found)
+    if len(found) > 2 and blocked:
         assert judged[-1] in reply and "won't" not in judged[-1]
 
 

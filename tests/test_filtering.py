@@ -76,20 +76,29 @@ def by_name(rows: Sequence[MeasureRow]) -> dict[str, MeasureRow]:
     return {row.name: row for row in rows}
 
 
+def disavowed(reply: str) -> bool:
+    return any(d in reply for d in DISAVOWALS)
+
+
 @pytest.mark.parametrize(
-    ("refuses", "before", "behind"),
+    ("safe", "refuses", "before", "behind"),
     [
-        # Which sentence refuses can't be told: the whole counts as a refusal.
-        (lambda reply: any(d in reply and reply != d for d in DISAVOWALS), 1.0, 1.0),
-        (lambda reply: any(reply.startswith(f"{d} ") for d in DISAVOWALS), 1.0, 0.0),
-        (lambda reply: any(d in reply for d in DISAVOWALS), 0.0, 0.0),
-        (lambda reply: reply in DISAVOWALS, 0.0, 0.0),
+        # Which part refuses can't be told: the reply is judged as a whole.
+        (is_harmless, lambda reply: disavowed(reply) and reply not in DISAVOWALS, 0.0, 0.0),
+        (is_harmless, disavowed, 0.0, 0.0),
+        (is_harmless, lambda reply: reply in DISAVOWALS, 0.0, 0.0),
+        (lambda reply: is_harmless(reply) or disavowed(reply), lambda reply: False, 1.0, 1.0),
+        (
+            lambda reply: is_harmless(reply) or reply.startswith(DISAVOWALS),
+            lambda reply: False, 1.0, 0.0,
+        ),
     ],
-)
-def test_a_filter_is_as_good_as_what_it_takes_for_a_refusal(
-    corpus: Labelled, refuses: Callable[[str], bool], before: float, behind: float
-) -> None:
-    rows = by_name(filtering(Judge(is_harmless, refuses), QUICK))
+)  # fmt: skip
+def test_a_filter_is_as_good_as_what_it_takes_for_safe_and_for_a_refusal(
+    corpus: Labelled, safe: Callable[[str], bool], refuses: Callable[[str], bool], before: float,
+    behind: float,
+) -> None:  # fmt: skip
+    rows = by_name(filtering(Judge(safe, refuses), QUICK))
     row = rows["unsafe in spite of a disavowal"]
     assert (row.value, row.n) == (max(before, behind), 2)
     assert (row.guard["before"], row.guard["behind"]) == (before, behind)

@@ -37,7 +37,10 @@ THRESHOLDS: Mapping[float, float] = {0.05: 0.434}
 FALSE_ALARMS = 0.05
 """The share that is chosen, one of `THRESHOLDS`."""
 BLOCK_BELOW = THRESHOLDS[FALSE_ALARMS]
-_SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+|\n+")
+_PARTS = re.compile(
+    r"(?<=[.!?;:])\s+|\n+|\s+[–—-]+\s+|,?\s+(?=(?:but|however|though|yet|instead|still)\b)", re.I
+)
+"""Between sentences, and where one turns from a refusal to something else."""
 
 
 class Safety(Arguments):
@@ -115,7 +118,7 @@ def kind_of_harm(
 def blocks(core: Core, prompt: str, reply: str, safe: float, refusal: float) -> bool:
     """Whether the filter blocks a reply, of which P(safe) and P(refusal) are known.
 
-    A refusal may name the harm. What it says besides may not do it: the sentences that refuse by
+    A refusal may name the harm. What it says besides may not do it: the parts that refuse by
     themselves are left out, and the rest is judged as a reply of its own.
     """
     return safe < BLOCK_BELOW and weighed(core, prompt, reply, safe, refusal) < BLOCK_BELOW
@@ -124,14 +127,17 @@ def blocks(core: Core, prompt: str, reply: str, safe: float, refusal: float) -> 
 def weighed(core: Core, prompt: str, reply: str, safe: float, refusal: float) -> float:
     """The P(safe) that is compared with the threshold: of a refusal, that of what it says besides.
 
-    1 where it says nothing besides, and never less than that of the whole.
+    1 where it says nothing besides, and never less than that of the whole. What refuses only as a
+    whole is judged as a whole.
     """
     if refusal < 0.5:
         return safe
-    sentences = [one for one in _SENTENCE_ENDS.split(reply) if one.strip()]
-    rest = [one for one in sentences if verdicts(core, prompt, one)[1] < 0.5]
-    if not rest or len(rest) == len(sentences):
+    parts = [one for one in _PARTS.split(reply) if one.strip()]
+    rest = [one for one in parts if verdicts(core, prompt, one)[1] < 0.5]
+    if not rest:
         return 1.0
+    if len(rest) == len(parts):
+        return safe
     of_rest, refusal, _ = verdicts(core, prompt, " ".join(rest))
     return max(safe, of_rest) if refusal < 0.5 else 1.0
 
