@@ -530,6 +530,31 @@ def test_what_is_blocked_is_never_printed() -> None:
     assert turn.reply == "I won't help with that."
     assert "I won't help with that." in "".join(out)
     assert "detonator" not in "".join(out)
+    lines: list[str] = []
+    assert plain.print_json(events, lines.append)
+    assert "detonator" not in "".join(lines)
+    assert [json.loads(line)["type"] for line in lines] == [
+        "turn_started",
+        "safety_verdict",
+        "reply",
+    ]
+
+
+@pytest.mark.parametrize("end", [TurnFailed("t", "The engine is gone."), None])
+def test_what_nobody_judged_is_not_printed(end: Event | None) -> None:
+    events = [TurnStarted("t", "q", 0), ReplyDelta("t", "Take the detonator"), *([end] * bool(end))]
+    out: list[str] = []
+    turn = plain.print_events(events, Turn("t", "q"), out.append)
+    assert turn.failure is not None and turn.failure in "".join(out)
+    assert not plain.print_json(events, out.append)
+    assert "detonator" not in "".join(out)
+
+
+def test_pieces_of_a_reply_that_is_safe_come_in_their_order() -> None:
+    lines: list[str] = []
+    events = recorded.names_turn()
+    plain.print_json(events, lines.append)
+    assert lines == [plain.json_line(event) + "\n" for event in events]
 
 
 def test_closed_streams_and_bytes_that_are_no_text() -> None:

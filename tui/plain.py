@@ -12,6 +12,8 @@ from core_model.errors import CandorError
 from persona.events import (
     Event,
     Reply,
+    ReplyDelta,
+    SafetyVerdict,
     ToolFinished,
     TurnFailed,
 )
@@ -56,8 +58,9 @@ def print_events(events: Iterable[Event], turn: Turn, write: Write) -> Turn:
 
 
 def _ending(turn: Turn) -> str:
-    """The reply, once it has been judged: what is printed can't be withdrawn; and what it was."""
-    lines = [printable(turn.reply)] if turn.reply else []
+    """The reply, where it has been judged: what is printed can't be withdrawn; and what it was."""
+    was_judged = turn.verdict is not None or turn.state == "done"
+    lines = [printable(turn.reply)] if turn.reply and was_judged else []
     if turn.failure:
         lines.append(f"✗ {one_line(turn.failure)}")
     if turn.state == "stopped":
@@ -89,11 +92,24 @@ def failed_reply(turn_id: str, message: str) -> dict[str, Any]:
 
 
 def print_json(events: Iterable[Event], write: Write) -> bool:
-    """Write a turn as JSON lines, the last always of type "reply"; False where it failed."""
+    """Write a turn as JSON lines, the last always of type "reply"; False where it failed.
+
+    A reply's pieces are held back until it has been judged, and with them what follows them.
+    """
     turn_id = ""
+    held: list[Event] = []
     for event in events:
         turn_id = event.turn_id
-        write(json_line(event) + "\n")
+        held.append(event)
+        withdrawn = isinstance(event, TurnFailed)
+        if isinstance(event, SafetyVerdict):
+            withdrawn = event.blocked
+        elif not isinstance(event, Reply | TurnFailed) and isinstance(held[0], ReplyDelta):
+            continue
+        for each in held:
+            if not (withdrawn and isinstance(each, ReplyDelta)):
+                write(json_line(each) + "\n")
+        held.clear()
         if isinstance(event, Reply):
             return True
         if isinstance(event, TurnFailed):
