@@ -63,6 +63,8 @@ REFUSAL = "I won't help with that."
 HARDER = ("honest", "harmless")
 DRAWN_AGAIN, DRAWN_AGAIN_SEED = 2, 10_007
 """How often texts are drawn anew where none is safe to show, and by how much the seeds differ."""
+CALL_SEED = 1_000_003
+"""By how much the seeds of a turn's calls differ: what they draw is independent."""
 
 
 Acted = tuple[list[Step], tuple[Binding, ...], Confidence | None]
@@ -212,7 +214,7 @@ class _Turn:
         """A tool's result without unsafe texts; where that is none, drawn anew, a few times."""
         withheld = 0
         for again in range(DRAWN_AGAIN + 1):
-            seed = self.seed + again * DRAWN_AGAIN_SEED
+            seed = self.seed + len(self.calls[1:]) * CALL_SEED + again * DRAWN_AGAIN_SEED
             context = Context(self.tools, seed, "all" if self.agent.in_full else "spoken")
             result = safety.withhold(self.tools, run(tool, arguments, context))
             withheld += result.withheld

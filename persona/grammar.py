@@ -13,7 +13,7 @@ passage is pointed at by its first words: they tell the dialogue's passages apar
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -95,9 +95,20 @@ def _is_listed(corpus: Schema, binding: Binding) -> bool:
     return True
 
 
-def head(span: str) -> str:
-    """The first words of a passage, by which a call points at it."""
-    return " ".join(span.split()[:HEAD_WORDS])[:HEAD_CHARACTERS]
+def head(span: str, others: Iterable[str] = ()) -> str:
+    """The first words of a passage, by which a call points at it: so many that no other has them."""
+    words = span.split()
+    rivals = [other.split() for other in others if other != span]
+    count = HEAD_WORDS
+    while count < len(words) and any(other[:count] == words[:count] for other in rivals):
+        count += 1
+    shown = " ".join(words[:count])
+    return shown if count > HEAD_WORDS else shown[:HEAD_CHARACTERS]
+
+
+def _bare(span: str) -> str:
+    """A span without blanks and quotation marks about it."""
+    return span.strip().strip("\"“”'‘’").strip()
 
 
 def pieces_of(call: Call | None) -> list[str]:
@@ -378,15 +389,21 @@ class CallGrammar:
         return [n for n in dict.fromkeys(counts) if 1 <= int(n) <= most]
 
     def _passages(self) -> dict[str, str]:
-        """Passages of the dialogue by their first words, quoted ones before looser readings."""
+        """Passages of the dialogue by their first words, quoted ones before looser readings.
+
+        What is quoted is told apart from all else that is; of looser readings, which may be of the
+        same passage, the first stands.
+        """
         found: dict[str, str] = {}
+        every = {_bare("".join(groups)) for t in self.texts for groups in _QUOTED.findall(t)} - {""}
+        for quotation in sorted(every):
+            found[head(quotation, every)] = quotation
         for text in reversed(self.texts):
-            quoted = ["".join(groups) for groups in _QUOTED.findall(text)]
             loose = [text.split(mark, 1)[1] for mark in (":", "\n") if mark in text]
             lines = [line for line in text.splitlines() if len(line.split()) > HEAD_WORDS]
             before = [text.rsplit(mark, 1)[0] for mark in (" - ", " – ", "\n") if mark in text]
-            for span in (*quoted, *loose, *(lines if len(lines) > 1 else ()), *before, text):
-                clean = span.strip().strip("\"“”'‘’").strip()
+            for span in (*loose, *(lines if len(lines) > 1 else ()), *before, text):
+                clean = _bare(span)
                 if clean:
                     found.setdefault(head(clean), clean)
         return found

@@ -318,6 +318,8 @@ def test_query_as_text(program: FakeProgram, capsys: pytest.CaptureFixture[str])
     assert "model, exact" in capsys.readouterr().out
     assert cli.run(["query", "names: H(sex | year=1985)", "--method", "all"], program) == 0
     assert " bits" in capsys.readouterr().out
+    assert cli.run(["query", 'speeches: H(author | text="What is P(A)?")'], program) == 0
+    assert " bits" in capsys.readouterr().out
     assert cli.run(["query", "speeches: author^-1 | author=lincoln", "--top", "2"], program) == 0
     assert "sampled · listed 100.0%" in capsys.readouterr().out
 

@@ -132,6 +132,16 @@ def test_a_passage_is_pointed_at_by_its_first_words() -> None:
         assert call.text == passage
 
 
+def test_passages_that_begin_alike_are_told_apart() -> None:
+    one, other = "The state of the Union is good.", "The state of our finances is bad."
+    grammar = CallGrammar((f'Who said "{one}"?', f'And who said "{other}"?'))
+    options = grammar.options(["infer", "speeches", "author"])
+    for passage, words in ((one, "The state of the"), (other, "The state of our")):
+        assert words in options
+        call = grammar.call(["infer", "speeches", "author", words])
+        assert call is not None and call.text == passage
+
+
 def test_names_are_offered_as_they_are_written() -> None:
     options = CallGrammar(("is leslie a girl's name? LESLIE!",)).options(["infer", "names", "sex"])
     assert "Leslie" in options

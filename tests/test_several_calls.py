@@ -70,6 +70,9 @@ def test_a_question_may_need_several_calls(planner: toy.ScriptedCore) -> None:
     ]  # fmt: skip
     asked = [e.arguments["event"]["name"] for e in events if isinstance(e, ToolStarted)]
     assert asked == ["Jennifer", "Jessica"]
+    # Their errors are taken for independent: no draws are common to both.
+    seeds = [e.result.seed for e in events if isinstance(e, ToolFinished) and e.result]
+    assert len(set(seeds)) == 2 and seeds[0] == Agent(planner).seed
     reply = events[-1]
     assert isinstance(reply, Reply) and len(reply.tool_calls) == 2
     results = [e.result.summary for e in events if isinstance(e, ToolFinished) and e.result]

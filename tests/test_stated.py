@@ -170,6 +170,7 @@ def test_the_tool_confidence_has_what_is_worked_out_and_what_is_stated(frank: Fr
     assert by_method["exact"].value == first.probability
     assert by_method["asked"].value == pytest.approx(first.probability, abs=1e-9)
     assert by_method["data"].value == pytest.approx(first.probability)
+    assert by_method["data"].stderr > 0
     assert result.summary.startswith(f"{first.value} ")
     assert re.search(r"; asked [\d.]+% ± [\d.]+%; entropy [\d.]+ bits of 1.0 bits$", result.summary)
     event = Confidence.of("t", result)

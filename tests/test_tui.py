@@ -398,6 +398,7 @@ async def test_unusable_questions_are_refused_and_given_back(tmp_path: Path) -> 
         await wait_until(pilot, lambda: "at most 20,000" in shown(app, "#notice"))
         assert len(composer.text) == 1_000_000
         composer.put("   ")
+        assert len(composer.sent[-1]) == 1_000_000  # what is replaced can be recalled
         await pilot.press("enter")
         assert app.chat is not None and app.chat.turns == []
 

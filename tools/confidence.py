@@ -10,7 +10,7 @@ from core_model import notation
 from core_model.core import Estimate
 from core_model.corpora import schema
 from core_model.notation import Binding, Probability
-from tools import distributions, inversion, summaries
+from tools import distributions, inversion, measures, summaries
 from tools.inversion import Infer
 from tools.registry import Context, ToolResult, tool
 
@@ -29,18 +29,17 @@ def confidence(call: Infer, context: Context) -> ToolResult:
     first = model.answers[0]
     found = [Estimate("exact", first.probability, 0.0, 0)]
     asked: Estimate | None = None
+    known = query.given
+    if text is not None:
+        known = (Binding(schema(call.corpus).document, text), *known)
+    of_first = Probability(call.corpus, (Binding(call.variable, first.value),), known)
     if context.core.states_numbers:
-        corpus = schema(call.corpus)
-        known = query.given
-        if text is not None:
-            known = (Binding(corpus.document, text), *known)
-        event = (Binding(call.variable, first.value),)
-        asked = context.core.stated(Probability(call.corpus, event, known))
+        asked = context.core.stated(of_first)
         found.append(asked)
     is_shown = context.method != "spoken"
     data = distributions.counted_if_possible(query, text) if is_shown else None
     if data is not None:
-        found.append(Estimate("data", data.probability_of(first.value), 0.0, data.n))
+        found.append(measures.counted(of_first))
     most = math.log(max(len(model.answers), 1))
     return ToolResult(
         tool="confidence",

@@ -159,10 +159,13 @@ class CandorApp(Frame):
             self.say(self._not_opened, "bad")
             self.composer.put(text)
             return False
-        if self.chat is None:
-            self._early.append(text)
-            return True
         try:
+            if self.chat is None:
+                from persona.turn import clean_question
+
+                clean_question(text)  # what can't be asked is said before more is typed
+                self._early.append(text)
+                return True
             turn = self.chat.ask(text, self._seed())
         except CandorError as error:
             self.say(str(error), "bad")
@@ -299,7 +302,6 @@ class CandorApp(Frame):
             self.say("Nothing has been asked yet.")
             return
         await self.transcript.show(self.chat.turns)
-        self.composer.remember(self.composer.text)
         self.composer.put(question)
         self.composer.focus()
 

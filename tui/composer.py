@@ -70,7 +70,9 @@ class Composer(TextArea):
         return self.navigator.is_last_wrapped_line(self.cursor_location)
 
     def put(self, text: str) -> None:
-        """Replace what is typed, the cursor at its end."""
+        """Replace what is typed, the cursor at its end; `up` recalls what stood there."""
+        if self.text.strip() and not self.text.startswith("/"):
+            self.remember(self.text)
         self.load_text(text)
         self.move_cursor(self.document.end)
 

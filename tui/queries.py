@@ -17,7 +17,7 @@ from core_model.corpora import schema
 from core_model.errors import CandorError, InvalidQuery
 from core_model.graph import Schema, Variable
 from core_model.joint_writing import Written, write_jointly
-from core_model.notation import Draw
+from core_model.notation import Draw, Probability
 from core_model.planning import plan
 from tools import joint
 from tui.render import chart, estimate_lines, plain, printable, wrap_muted
@@ -39,8 +39,7 @@ def as_text(result: dict[str, Any]) -> str:
             Estimate(e["method"], e["value"], e["stderr"], e["n"], e.get("unit", ""))
             for e in result["estimates"]
         ]
-        # A probability is the one measure that names values.
-        probability = "P(" in result["query"]
+        probability = isinstance(notation.parse(result["query"]), Probability)
         return plain([*_head(result), *estimate_lines(estimates, probability, WIDTH)])
     every = result.get("methods", [result])
     model = next((d for d in every if d["method"] != "data"), None)
