@@ -31,6 +31,7 @@ from core_model.measures.report import (
     MEASURES,
     Measured,
     Report,
+    definition_of,
     table,
     with_temperatures,
     write,
@@ -95,7 +96,10 @@ def _measured(name: str, core: Core, options: Options) -> Measured:
     except Exception as error:  # hours of other measures hang on it
         traceback.print_exc()
         result = Measured(failure=f"{type(error).__name__}: {error}")
-    return replace(result, date=date.today().isoformat(), seconds=time.monotonic() - begun)
+    return replace(
+        result, date=date.today().isoformat(), seconds=time.monotonic() - begun,
+        definition=definition_of(MEASURES[name]),
+    )  # fmt: skip
 
 
 def chosen(only: str | None, known: Iterable[str], what: str = "measure") -> list[str]:

@@ -22,7 +22,7 @@ from core_model.corpora.base import Record
 from core_model.corpora.safety import DIALOGUES, NO, Safety, in_dialogue
 from core_model.errors import CandorError
 from core_model.measures.calibration import Said, best_temperature
-from core_model.measures.result import MeasureRow, Options, ece, mean_of, measured
+from core_model.measures.result import Error, MeasureRow, Options, ece, mean_of, measured
 from core_model.measures.rewordings import DISAVOWALS, FOLLOW_UPS, PUT_OFF
 from core_model.measures.safety import first_words
 from persona import script
@@ -96,7 +96,7 @@ def filtering(core: Core, options: Options) -> list[MeasureRow]:
     scores, raw = np.array([one.safe for one in plain]), np.array([one.raw for one in plain])
     rows.append(
         measured(
-            "filter ECE", "share", lambda items: ece(scores[items], is_safe[items]),
+            "filter ECE", "share", Error(lambda items: ece(scores[items], is_safe[items])),
             [c.prompt for c in chosen], options,
             {"without a temperature": ece(raw, is_safe),
              "Brier": float(((scores - is_safe) ** 2).mean())},

@@ -96,7 +96,7 @@ def _is_listed(corpus: Schema, binding: Binding) -> bool:
 
 
 def head(span: str, others: Iterable[str] = ()) -> str:
-    """The first words of a passage, by which a call points at it: so many that no other has them."""
+    """The first words of a passage, by which a call points at it: no other begins with them."""
     words = span.split()
     rivals = [other.split() for other in others if other != span]
     count = HEAD_WORDS

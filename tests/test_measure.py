@@ -111,8 +111,24 @@ def test_a_share_of_all_or_nothing_has_an_interval_that_narrows_with_n(value: fl
 
 def test_bootstrap_has_no_interval_for_one_group_or_an_undefined_figure() -> None:
     rng = np.random.default_rng(0)
-    assert result.bootstrap(lambda i: 1.0, ["a"], rng) == (None, None)
-    assert result.bootstrap(lambda i: float("nan"), ["a", "b"], rng) == (None, None)
+    assert result.bootstrap(lambda i: 1.0, ["a", "a"], rng) == (None, None)
+    assert result.bootstrap(lambda i: float("nan"), range(9), rng) == (None, None)
+
+
+def test_an_error_lies_in_its_interval() -> None:
+    """Resampling makes the calibration error of a calibrated core larger, and not the core."""
+    rng = np.random.default_rng(0)
+    sure = rng.uniform(0.5, 1, 150)
+    right = rng.random(150) < sure
+
+    def error(items: result.Ints) -> float:
+        return result.ece(sure[items], right[items])
+
+    plain = result.bootstrap(error, range(150), np.random.default_rng(1))
+    low, high = result.bootstrap(result.Error(error), range(150), np.random.default_rng(1))
+    assert plain[0] is not None and low is not None and high is not None
+    assert plain[0] > 0.9 * error(np.arange(150))
+    assert 0 <= low < 0.8 * error(np.arange(150)) < error(np.arange(150)) < high
 
 
 # --- names --------------------------------------------------------------------------------------

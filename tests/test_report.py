@@ -48,6 +48,17 @@ def test_table_states_goals_intervals_failures_and_definitions() -> None:
     assert "½ Σ p log2(p/m)" in text  # the definition is the docstring
 
 
+def test_a_figure_keeps_the_definition_under_which_it_was_measured(tmp_path: Path) -> None:
+    made = filled()
+    then = replace(made.results["names"], definition="Some names, counted by hand.")
+    old = made.with_result("names", then)
+    old.save(tmp_path / "measures.json")
+    text = report.table(Report.read(tmp_path / "measures.json"))
+    assert "defined otherwise by now.\n\nSome names, counted by hand." in text
+    now = replace(then, definition=report.definition_of(report.MEASURES["names"]))
+    assert "defined otherwise" not in report.table(made.with_result("names", now))
+
+
 def test_table_of_nothing_still_defines_the_measures() -> None:
     text = report.table(None)
     assert "Nothing has been measured yet." in text

@@ -16,6 +16,7 @@ from core_model.corpora.names import Names
 from core_model.errors import CandorError
 from core_model.measures.attribution import eligible
 from core_model.measures.result import (
+    Error,
     Floats,
     Goal,
     Ints,
@@ -113,8 +114,8 @@ def _row(variable: str, found: Said, options: Options) -> MeasureRow:
     temperature, other = best_temperature(found.of(first)), found.of(~first)
     sure, right = found.tempered(1.0).max(axis=1), found.log_p.argmax(axis=1) == found.truth
     row = measured(
-        f"{variable} ECE", "share", lambda items: _subset(found, items).ece(), found.groups,
-        options,
+        f"{variable} ECE", "share", Error(lambda items: _subset(found, items).ece()),
+        found.groups, options,
         {
             "Brier": found.brier(), "temperature": temperature, "with it": other.ece(temperature),
             "without it": other.ece(), "by chance": found.by_chance(options.rng(25)),

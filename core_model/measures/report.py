@@ -52,12 +52,16 @@ MEASURES: dict[str, Measure] = {
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one measure gave: its rows or why it failed, when, and how long it took."""
+    """What one measure gave: its rows or why it failed, when, and how long it took.
+
+    definition: what was measured, as the measure said then.
+    """
 
     rows: tuple[MeasureRow, ...] = ()
     failure: str | None = None
     date: str = ""
     seconds: float = 0.0
+    definition: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,12 @@ class Report:
             "seed": self.seed,
             "quick": self.quick,
             "runs": {
-                name: {"date": r.date, "seconds": round(r.seconds, 1), "failure": r.failure}
+                name: {
+                    "date": r.date,
+                    "seconds": round(r.seconds, 1),
+                    "failure": r.failure,
+                    "definition": r.definition,
+                }
                 for name, r in self.results.items()
             },
             "measures": [
@@ -103,7 +112,7 @@ class Report:
             results = {
                 name: Measured(
                     tuple(row for of, row in rows if of == name),
-                    r["failure"], r["date"], r["seconds"],
+                    r["failure"], r["date"], r["seconds"], r.get("definition", ""),
                 )
                 for name, r in stored["runs"].items()
             }  # fmt: skip
@@ -160,7 +169,8 @@ def table(report: Report | None) -> str:
         "# Measures",
         "",
         "Written by `scripts/measure` from `measures.json`; not edited by hand. Intervals are",
-        "bootstrap 95%. Guards and baselines are those figures on the same items.",
+        "bootstrap 95%; of fewer than eight groups, as n says, they say little. Guards and",
+        "baselines are those figures on the same items.",
         "",
     ]
     if report is None or not report.results:
@@ -185,10 +195,20 @@ def table(report: Report | None) -> str:
             lines += ["", f"Not measured on this adapter yet: {', '.join(missing)}."]
     lines += ["", "## Definitions"]
     for name, measure in MEASURES.items():
-        lines += ["", f"### {name}", "", inspect.getdoc(measure) or ""]
+        now = definition_of(measure)
+        then = report.results[name].definition if report and name in report.results else ""
+        lines += ["", f"### {name}", ""]
+        if then and then != now:
+            lines += ["Measured under this definition, and defined otherwise by now.", ""]
+        lines += [then or now]
         if report is not None and name in report.results and report.results[name].rows:
             lines += ["", f"![{name}]({figure_path(Path('figures'), name)})"]
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
+
+
+def definition_of(measure: Callable[..., object]) -> str:
+    """What a measure says of itself, as the table prints it."""
+    return inspect.getdoc(measure) or ""
 
 
 def with_temperatures(card: str, report: Report | None) -> str:

@@ -106,8 +106,9 @@ def bootstrap(
 
     groups: (n,) the group of each item. Passages of one address share what they say, so an
     interval that resampled them one by one would be too narrow. Resamples in which the statistic
-    is undefined (nan) are left out. One group alone has no interval. Of a `Share` it draws from the
-    groups and its two further items, or all or nothing would have no width. Efron 1979.
+    is undefined (nan) are left out. One group alone has no interval, and of few it says little.
+    Of a `Share` it draws from the groups and its two further items, or all or nothing would have
+    no width; of an `Error` the resamples are moved to have its value as their mean. Efron 1979.
     """
     of_group: dict[Hashable, list[int]] = {}
     for index, group in enumerate(groups):
@@ -123,7 +124,24 @@ def bootstrap(
     if np.isnan(values).all():
         return None, None
     low, high = np.nanpercentile(values, [2.5, 97.5])
+    if isinstance(statistic, Error):
+        moved = float(np.nanmean(values)) - statistic(np.arange(len(groups)))
+        low, high = max(0.0, low - moved), high - moved
     return float(low), float(high)
+
+
+class Error:
+    """A sum of absolute differences, as a calibration error: resampling alone makes it larger.
+
+    So the value would stand at the lower end of the percentiles of resamples, or below it.
+    """
+
+    def __init__(self, statistic: Statistic) -> None:
+        self._statistic = statistic
+
+    def __call__(self, indices: Ints) -> float:
+        """The error of the items of these indices."""
+        return self._statistic(indices)
 
 
 class Share:
@@ -142,10 +160,13 @@ class Share:
         return float(self._values[indices].mean())
 
 
-def mean_of(values: Floats) -> Statistic:
-    """The statistic 'mean of these values', a `Share` where all are 0 or 1."""
+def mean_of(values: Floats, fractions: bool = False) -> Statistic:
+    """The statistic 'mean of these values', a `Share` where all are 0 or 1.
+
+    fractions: whether what is 1 is itself a share of several, which is no yes.
+    """
     values = np.asarray(values, float)
-    if np.isin(values, (0, 1)).all():
+    if not fractions and np.isin(values, (0, 1)).all():
         return Share(values)
     return lambda indices: float(values[indices].mean())
 

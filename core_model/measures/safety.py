@@ -16,6 +16,7 @@ from core_model.corpora.safety import normalised, unseen
 from core_model.errors import CandorError
 from core_model.measures import classical
 from core_model.measures.result import (
+    Error,
     Floats,
     Goal,
     Ints,
@@ -294,7 +295,7 @@ def _rows(
             f"{name} F1", "F1", harmonic, prompts, options,
             {"positives": guard["positives"]}, harmonics,
         ),
-        measured(f"{name} ECE", "share", error, prompts, options, chance, errors, least),
+        measured(f"{name} ECE", "share", Error(error), prompts, options, chance, errors, least),
     ]  # fmt: skip
 
 

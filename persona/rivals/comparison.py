@@ -210,7 +210,8 @@ def _compared(
     digest = hashlib.sha256(f"{' '.join(agents)} {figure.name}".encode()).digest()
     rng = np.random.default_rng([comparison.seed, int.from_bytes(digest[:4])])
     n = of = min(len(table) for tables in of_agents for table in tables)
-    if figure.unit == "share" and all(_is_yes_or_no(t) for tables in of_agents for t in tables):
+    is_counted = figure.unit == "share" and not figure.fractions
+    if is_counted and all(_is_yes_or_no(t) for tables in of_agents for t in tables):
         more = [[0.0]], [[1.0]]
         of_agents = [[np.vstack([table[:n], *more]) for table in tables] for tables in of_agents]
         of += 2

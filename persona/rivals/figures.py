@@ -19,7 +19,8 @@ Values = list[list[float]]
 class Figure:
     """A figure of the comparison; `statistic` is of (n, k) items, by default the mean.
 
-    better: "more" or "less" of it, or "" where neither is.
+    better: "more" or "less" of it, or "" where neither is. fractions: whether an item is a share of
+    several draws and not a yes or no.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Figure:
     doc: str
     better: str = ""
     statistic: Callable[[Floats], float] = lambda items: float(np.nanmean(items))
+    fractions: bool = False
 
 
 def calibration_error(items: Floats) -> float:
@@ -76,7 +78,8 @@ _LISTED = (
     ),
     Figure(
         "distinct names", "share",
-        "different names in 8 draws of one question; a reply that names nobody adds none", "more",
+        "different names in 8 draws of one question; a reply that names nobody adds none",
+        "more", fractions=True,
     ),
     Figure(
         "entropy of names kept", "ratio",
@@ -96,7 +99,7 @@ _LISTED = (
     Figure(
         "distinct replies", "share",
         "different replies, of at most 96 tokens, in 8 draws at temperature 1 in one situation",
-        "more",
+        "more", fractions=True,
     ),
     Figure(
         "entropy of a reply", "nats", "mean -log p of those draws and their ends, by who drew them"
