@@ -120,7 +120,7 @@ class SafetyTask:
         builder = RowBuilder()
         after = builder.extend(self._wire.segment("corpus", "safety"))
         asked = [variable for variable in ASKED if variable in values]
-        of_reply = [variable for variable in asked if variable in ("safe", "refusal")]
+        of_reply = [variable for variable in asked if variable != "category"]
         if of_reply and rng.random() < REPLY_ALONE_SHARE:
             asked = of_reply
         else:
