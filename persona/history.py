@@ -1,6 +1,7 @@
 """Conversations on disk.
 
-Storage: one SQLite file, written through SQLAlchemy, in which nothing is ever changed or removed.
+Storage: one SQLite file, written through SQLAlchemy, in which nothing is ever changed, and nothing
+removed but a whole conversation that its user deletes. Only its user may read the file.
 A `conversation` has a tree of `message` rows: a question (role `user`) whose parent is the reply
 it follows, and the reply (`assistant`) that answers it, with the `failure` that cut it short if
 any. What another agent replied beside it has the role `rival:` and that agent's name. Asking again
@@ -105,7 +106,8 @@ class History:
     def _prepare(self) -> Engine:
         if self._refused:
             raise StorageError(self._refused)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path.touch(mode=0o600)
         engine = self._engine or self._connected()
         with engine.connect() as connection:
             version = int(connection.execute(text("PRAGMA user_version")).scalar_one())
@@ -135,6 +137,7 @@ class History:
         def _(connection: Any, _: object) -> None:
             # SQLite's own folding knows the letters of ASCII only.
             connection.create_function("casefold", 1, str.casefold, deterministic=True)
+            connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
 
         return engine
 
@@ -225,6 +228,37 @@ class History:
             rows.append((verdict, {"message_id": row["id"], **values}))
         self._save(rows)
         return str(row["id"])
+
+    def delete(self, conversation_id: str) -> None:
+        """Remove a conversation and all that was said in it; raises StorageError where it stays.
+
+        Copies that were made before the file's schema changed are left as they are.
+        """
+        mine = select(message.c.id).where(message.c.conversation_id == conversation_id)
+        try:
+            engine = self._engine or self._prepare()
+            with engine.begin() as connection:
+                said = {row.id for row in connection.execute(mine)}
+                for table in (verdict, tool_call):
+                    connection.execute(table.delete().where(table.c.message_id.in_(mine)))
+                connection.execute(
+                    message.delete().where(message.c.conversation_id == conversation_id)
+                )
+                connection.execute(
+                    conversation.delete().where(conversation.c.id == conversation_id)
+                )
+        except (DatabaseError, OSError) as error:
+            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+            raise StorageError(f"Not deleted ({reason}). Try again.") from error
+        rows = [*self._waiting, *self._session.values()]
+        said |= {row["id"] for _, row in rows if row.get("conversation_id") == conversation_id}
+        gone = {conversation_id, *said}
+
+        def stays(row: Row) -> bool:
+            return (row[1].get("id") or row[1]["message_id"]) not in gone
+
+        self._waiting = [row for row in self._waiting if stays(row)]
+        self._session = {key: row for key, row in self._session.items() if stays(row)}
 
     def save_again(self) -> str | None:
         """Try what waits once more; returns the problem if there still is one."""

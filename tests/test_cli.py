@@ -635,6 +635,14 @@ def test_the_plain_chat_answers_and_remembers(tmp_path: Path) -> None:
     assert [listed.title for listed in chat.history.conversations()] == ["other", "hello"]
 
 
+def test_the_plain_chat_deletes_what_it_is_told_to_twice(tmp_path: Path) -> None:
+    said, chat = plain_chat(
+        tmp_path, FakeAgent(echoes), "/delete", "one", "/new", "two", "/delete", "/delete", "/quit"
+    )
+    assert "no conversation to delete" in said and "once more" in said and "is deleted" in said
+    assert [listed.title for listed in chat.history.conversations()] == ["one"]
+
+
 def test_the_plain_chat_exports_nothing_where_nothing_was_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import persona
 from core_model.core import Answer, Distribution, Estimate
-from core_model.errors import CandorError
+from core_model.errors import CandorError, StorageError
 from persona import tables
 from persona.events import (
     AuthorRead,
@@ -534,3 +534,46 @@ def test_an_unusable_question_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(CandorError) as caught:
         clean_question(text)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 250
+
+
+def test_a_conversation_that_is_deleted_is_gone_and_the_others_stay(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.db")
+    assert history.open() is None
+    kept, gone = say(history, "What is kept?", "This."), say(history, "A secret?", "Swordfish.")
+    history.delete(gone)
+    assert [each.id for each in history.conversations()] == [kept]
+    assert history.turns(gone) == () and len(history.turns(kept)) == 1
+    # What lay in the file is overwritten, and what this session knows is not written again.
+    assert b"Swordfish" not in history.path.read_bytes()
+    history.path.write_bytes(b"no database")
+    say(history, "Another?", "Yes.")
+    assert {each.title for each in history.conversations()} == {"What is kept?", "Another?"}
+    history.delete("none such")
+
+
+def test_what_waits_to_be_saved_is_deleted_with_its_conversation(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.db")
+    assert history.open() is None
+    waiting = history.start("Unsaved?")
+    assert history.unsaved
+    history.delete(waiting)
+    assert not history.unsaved and not history.conversations()
+
+
+def test_where_a_conversation_cannot_be_deleted_that_is_said(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.db")
+    assert history.open() is None
+    kept = say(history, "Kept?", "Yes.")
+    with sqlite3.connect(history.path) as other:
+        refuse = "BEGIN SELECT RAISE(ABORT, 'no'); END"
+        other.execute(f"CREATE TRIGGER no BEFORE DELETE ON message {refuse}")
+    with pytest.raises(StorageError, match=r"Not deleted \(no\)\. Try again\."):
+        history.delete(kept)
+    assert len(history.turns(kept)) == 1
+
+
+def test_nobody_else_may_read_the_file(tmp_path: Path) -> None:
+    history = History(tmp_path / "data" / "history.db")
+    history.open()
+    assert history.path.stat().st_mode & 0o777 == 0o600
+    assert history.path.parent.stat().st_mode & 0o777 == 0o700

@@ -96,6 +96,24 @@ async def test_finding_a_conversation_by_what_was_said(tmp_path: Path) -> None:
         await wait_until(pilot, lambda: "Nothing found" in shown(app, "#no-conversations"))
 
 
+async def test_a_conversation_is_deleted_when_it_is_said_twice(tmp_path: Path) -> None:
+    async with running(tmp_path) as (app, pilot):
+        await ask(pilot, app, "/delete")
+        await wait_until(pilot, lambda: "no conversation to delete" in shown(app, "#notice"))
+        await ask(pilot, app, "one")
+        await wait_until(pilot, over(app))
+        await ask(pilot, app, "/delete")
+        await wait_until(pilot, lambda: "once more" in shown(app, "#notice"))
+        await ask(pilot, app, "two")  # who goes on has thought better of it
+        await wait_until(pilot, over(app, 2))
+        await ask(pilot, app, "/delete")
+        await wait_until(pilot, lambda: "once more" in shown(app, "#notice"))
+        await ask(pilot, app, "/delete")
+        await wait_until(pilot, lambda: "is deleted" in shown(app, "#notice"))
+        assert app.chat is not None and app.chat.turns == []
+        assert not app.chat.history.conversations() and app.welcome.display
+
+
 async def test_copying_says_which_way_it_went(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,10 +83,21 @@ ACTIONS: tuple[Action, ...] = (
         "FILE",
         in_plain=True,
     ),
+    Action(
+        "delete",
+        "Delete this conversation",
+        "for good, when it is said twice",
+        "",
+        "delete",
+        in_plain=True,
+    ),
     Action("theme", "Theme", "light, dark or the terminal's own colours", "f2", "theme", "NAME"),
     Action("command_palette", "Commands", "find any action by its name", "ctrl+p"),
     Action("quit", "Quit", "leave; everything is saved", "ctrl+q", "quit", in_plain=True),
 )
+
+DELETE_AGAIN = "This deletes the conversation for good. /delete once more does it."
+DELETED = "The conversation is deleted."
 
 COMPOSER_KEYS: tuple[tuple[str, str], ...] = (
     ("enter", "send the question"),

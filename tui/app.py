@@ -17,6 +17,7 @@ from textual import work
 
 from core_model.errors import CandorError
 from persona.goals import parse_goals, rival_in
+from tui import actions
 from tui.composer import Composer
 from tui.frame import Frame
 from tui.runner import (
@@ -29,7 +30,7 @@ from tui.runner import (
     RunEnded,
     Runner,
 )
-from tui.sidebar import Sidebar
+from tui.sidebar import MOST_LISTED, Sidebar
 from tui.welcome import Welcome
 
 if TYPE_CHECKING:
@@ -255,6 +256,23 @@ class CandorApp(Frame):
         self._show_conversations()
         self.composer.focus()
 
+    async def action_delete(self) -> None:
+        """Delete this conversation, when it is said twice."""
+        if self.chat is None:
+            return
+        try:
+            if self.chat.is_sure_to_delete and (self._current or self._queue):
+                self.runner.halt()
+                await self._stopped()
+            if not self.chat.delete():
+                self.say(actions.DELETE_AGAIN, "warn")
+                return
+        except CandorError as error:
+            self.say(str(error), "bad")
+            return
+        await self._new()
+        self.say(actions.DELETED)
+
     def on_sidebar_chosen(self, message: Sidebar.Chosen) -> None:
         self.action_stop()
         self.call_later(self._reopen, message.conversation, message.title)
@@ -411,7 +429,7 @@ class CandorApp(Frame):
     def _show_conversations(self) -> None:
         if self.chat is None:
             return
-        listed = self.chat.history.conversations(self.sidebar.searched)
+        listed = self.chat.history.conversations(self.sidebar.searched, MOST_LISTED)
         self.sidebar.show(listed, self.chat.conversation)
 
     def _report_saving(self) -> None:

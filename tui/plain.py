@@ -199,6 +199,8 @@ class PlainChat:
         elif action.name == "new":
             self.chat.new()
             self._write("A new conversation.\n")
+        elif action.name == "delete":
+            self._write((actions.DELETED if self.chat.delete() else actions.DELETE_AGAIN) + "\n")
         elif action.name == "goals":
             if rest:
                 self.chat.goals = parse_goals(rest)

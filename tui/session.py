@@ -43,6 +43,7 @@ class Chat:
         self.conversation: str | None = None
         self.title = ""
         self.turns: list[Turn] = []
+        self._asked_to_delete: tuple[str, int] | None = None
 
     def new(self) -> None:
         """Begin again with nothing said; the goals stay."""
@@ -64,6 +65,25 @@ class Chat:
         self.title = title
         if self.turns:
             self.goals = self.turns[-1].goals
+
+    @property
+    def is_sure_to_delete(self) -> bool:
+        """Whether deleting has been asked for, and nothing was asked since."""
+        return self._asked_to_delete == (self.conversation, len(self.turns))
+
+    def delete(self) -> bool:
+        """Delete this conversation for good; False the first time, which only says so.
+
+        Raises CandorError where there is none, or where it stays.
+        """
+        if self.conversation is None:
+            raise CandorError("There is no conversation to delete here.")
+        if not self.is_sure_to_delete:
+            self._asked_to_delete = self.conversation, len(self.turns)
+            return False
+        self.history.delete(self.conversation)
+        self.new()
+        return True
 
     def ask(self, text: str, seed: int) -> Turn:
         """Take up a question and save it; raises CandorError on one that cannot be used."""

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from persona.history import Listed
 
 
+MOST_LISTED = 200
+
+
 class Sidebar(Vertical):
     """Search field and list."""
 
@@ -65,6 +68,10 @@ class Sidebar(Vertical):
                 options.append(Option(Content.styled(day, "$muted"), disabled=True))
             mark = "▌" if each.id == current else " "
             options.append(Option(Content(mark + each.title), id=each.id))
+        if len(listed) >= MOST_LISTED:
+            options.append(
+                Option(Content.styled("older ones: find words", "$muted"), disabled=True)
+            )
         conversations = self.query_one("#conversations", OptionList)
         conversations.set_options([option for option in options if option is not None])
         conversations.display = bool(listed)
