@@ -55,6 +55,16 @@ def write_adapter(tensors: Mapping[str, Tensor], folder: Path, facts: dict[str, 
     temporary.replace(folder / FILE)
 
 
+def checksum(folder: Path) -> str:
+    """The SHA-256 of an adapter's file; raises WeightsError where it can't be read."""
+    try:
+        return sha256(folder / FILE)
+    except OSError as error:
+        raise WeightsError(
+            f"{folder / FILE} can't be read ({error.strerror}). Restore it."
+        ) from error
+
+
 def read_adapter(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and facts of an adapter; raises WeightsError on a damaged or missing one."""
     path = folder / FILE

@@ -21,10 +21,9 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-from core_model.base_files import sha256
 from core_model.config import Settings
 from core_model.core import Core
-from core_model.errors import CandorError, UnknownName, WeightsError
+from core_model.errors import CandorError, UnknownName
 from core_model.measures.figures import draw
 from core_model.measures.in_words import base_in_words
 from core_model.measures.report import (
@@ -115,13 +114,9 @@ def chosen(only: str | None, known: Iterable[str], what: str = "measure") -> lis
 
 
 def _adapter_sha256(settings: Settings) -> str:
-    from core_model.adapter import FILE, RELEASE
+    from core_model.adapter import RELEASE, checksum
 
-    path = (settings.adapter or RELEASE) / FILE
-    try:
-        return sha256(path)
-    except OSError as error:
-        raise WeightsError(f"{path} can't be read ({error.strerror}). Restore it.") from error
+    return checksum(settings.adapter or RELEASE)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -433,6 +433,18 @@ def test_a_corpus_that_cannot_be_fetched_is_told_and_the_others_are_listed(
     assert "The network asia could not be fetched." in out and "annual addresses" in out
 
 
+def test_the_version_says_which_adapter_answers(
+    program: FakeProgram, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["--version"], program) == 0
+    shipped = capsys.readouterr().out
+    assert re.fullmatch(r"candor \d+\.\d+\.\d+, adapter [0-9a-f]{12}\n", shipped)
+    (tmp_path / "adapter.safetensors").write_bytes(b"another")
+    assert cli.run(["--adapter", str(tmp_path), "--version"], program) == 0
+    assert capsys.readouterr().out != shipped
+    assert cli.run(["--adapter", str(tmp_path / "none"), "--version"], program) == 2
+
+
 def test_help_names_every_command(program: FakeProgram, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run([], program) == 0
     out = capsys.readouterr().out

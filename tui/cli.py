@@ -108,8 +108,19 @@ def options(
     context: typer.Context,
     base: BaseOption = None,
     adapter: AdapterOption = None,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and the adapter's checksum.")
+    ] = False,
 ) -> None:
     """A language model treated as a statistical model: when you ask, you see what answers."""
+    if version:
+        from importlib.metadata import version as version_of
+
+        from core_model.adapter import RELEASE, checksum
+
+        folder = adapter or program(context).settings.adapter or RELEASE
+        _write(f"candor {version_of('candor')}, adapter {checksum(folder)[:12]}\n")
+        return
     if context.invoked_subcommand is None:
         _write(context.get_help() + "\n")
         return
