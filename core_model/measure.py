@@ -202,7 +202,3 @@ def _run(
         raise CandorError(f"--beside takes 'words' or NAME=FOLDER, not '{options.beside}'.")
     core = load_embedded(replace(settings, adapter=Path(folder)))
     return beside(report, names, core, column, how, finished)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,10 +2,9 @@
 
 `python -m persona.measure` runs all measures: those of `core_model.measures`, `self-knowledge` of
 the tools, `diversity` and `sycophancy` of the modules of those names, `authors` and `plans` of
-`persona.authors`, `filter` of `persona.filtering`, `declining` of the questions of
-`tests/development_questions.toml`, and `persona`, which asks each question of
-`tests/heldout_questions.json`, and of `tests/heldout_places.json` where it can, as a conversation
-of its own.
+`persona.authors`, `filter` of `persona.filtering`, and two that ask questions of
+`persona/questions`: `declining` those of `development.toml`, and `persona` those of
+`held_out.json`, and of `held_out_places.json` where it can, each as a conversation of its own.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ from persona.sycophancy import sycophancy
 from tools.registry import find
 from tools.self_knowledge import self_knowledge
 
-TESTS = Path(__file__).parent.parent / "tests"
-QUESTIONS, COUNTRIES = TESTS / "heldout_questions.json", TESTS / "heldout_places.json"
-DEVELOPMENT = TESTS / "development_questions.toml"
+ASKED = Path(__file__).parent / "questions"
+QUESTIONS, COUNTRIES = ASKED / "held_out.json", ASKED / "held_out_places.json"
+DEVELOPMENT = ASKED / "development.toml"
 QUICK = 20
 
 
@@ -101,7 +100,7 @@ def _asked(core: Core, path: Path, options: Options) -> tuple[list[dict[str, Any
 def declining(core: Core, options: Options) -> list[MeasureRow]:
     """What is done first with questions as people put them, those that a tool answers and others.
 
-    Items: the questions of `tests/development_questions.toml`. They are none of training, but are
+    Items: the questions of `persona/questions/development.toml`. They are none of training, but are
     looked at when wordings are written: for choosing among runs, not for judging one.
 
     - declined without need: share of the questions that a tool answers to which no tool is called.

@@ -69,7 +69,7 @@ from tools import TOOLS
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 NAMES = ("Mary", "Anna", "Jennifer", "Leslie", "Mildred", "Noah", "Oscar", "Aisha", "D'Andre")
 WORDS = ("we", "have", "in", "1862", "spent", "30", "percent", "of", "the", "year's", "revenue")
-HELD_OUT = Path(__file__).parent / "heldout_questions.json"
+HELD_OUT = Path(conducts.__file__).parent / "questions" / "held_out.json"
 
 
 COUNTRIES = corpora.load("places").records("train")
@@ -170,13 +170,13 @@ def shape(text: str) -> re.Pattern[str]:
 
 
 def test_development_questions_are_none_to_learn_from_and_not_held_out() -> None:
-    asked = tomllib.loads(HELD_OUT.with_name("development_questions.toml").read_text("utf-8"))
+    asked = tomllib.loads(HELD_OUT.with_name("development.toml").read_text("utf-8"))
     questions = [question for _, question in asked["answerable"]] + asked["others"]
     assert {tool for tool, _ in asked["answerable"]} == set(TOOLS) - {"confidence"}
     texts = Counter(map(normalised, questions))
     assert max(texts.values()) == 1
     stored = json.loads(HELD_OUT.read_text("utf-8"))
-    stored += json.loads(HELD_OUT.with_name("heldout_places.json").read_text("utf-8"))
+    stored += json.loads(HELD_OUT.with_name("held_out_places.json").read_text("utf-8"))
     assert not set(texts) & {normalised(entry["question"]) for entry in stored}
     for words in (*templates(), *talk(), *plans()):  # what opens a conversation
         assert not list(filter(shape(words.text).fullmatch, map(letters, questions))), words.text
@@ -325,7 +325,7 @@ def test_held_out_file_is_reproducible_and_held_out() -> None:
 
 
 def test_held_out_questions_about_countries_are_reproducible() -> None:
-    stored = json.loads(HELD_OUT.with_name("heldout_places.json").read_text(encoding="utf-8"))
+    stored = json.loads(HELD_OUT.with_name("held_out_places.json").read_text(encoding="utf-8"))
     assert stored == held_out_questions(30, 7, corpus_values("held_out"), ["places"])
     assert {entry["arguments"]["corpus"] for entry in stored} == {"places"}
 
