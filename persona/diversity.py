@@ -31,10 +31,14 @@ OF_NAMES = (
     "What would you name a little girl?",
     "What would you name a little boy?",
     "Pick a random first name for a girl born in 1950.",
+    "My neighbours had a son in 1985. What might he be called?",
+    "I am writing a story and its heroine has no first name yet.",
+    "Tell me a name that a man born in 1930 could have.",
 )
 OF_TEXTS = (
     "Write a sentence a president might say.",
     "Write something Abraham Lincoln could have said.",
+    "Make up two lines of a message to Congress.",
 )
 
 
@@ -91,7 +95,7 @@ class Drawn:
 def diversity(core: Core, options: Options, base: Rival | None = None) -> list[MeasureRow]:
     """Distinct answers in 20 draws of a question, of the persona and of the instruct base.
 
-    Items: three questions for a first name and two for a text (`--quick`: one each, 4 draws), each
+    Items: six questions for a first name and three for a text (`--quick`: one each, 4 draws), each
     put 20 times as the opening of a conversation, to the persona as it is in the chat, and to
     the base at temperature 1 without truncation, the most diverse way to run it. Of a question for
     a name the answer is the first name in the reply, of those given to 5,000 babies at least; all

@@ -231,6 +231,8 @@ def test_anchored_rows_have_the_numbers_of_the_data(
     for query, number in asked:
         assert number == measures.counted(query).value
     assert len(task.rows(rng, 3)) == 3
+    with pytest.raises(CandorError, match="none is anchored"):
+        SelfKnowledgeTask(tiny.wire(), ["speeches"], anchored=0.5)
     with pytest.raises(CandorError, match="share of rows"):
         SelfKnowledgeTask(tiny.wire(), TOYS, anchored=1.5)
 

@@ -237,9 +237,10 @@ class SelfKnowledgeTask:
         self._pool = pool
         self._anchored = anchored
         self._questions = Questions(names)
-        self._anchors = (
-            Questions([name for name in names if name in ANCHORED]) if anchored else None
-        )
+        anchors = [name for name in names if name in ANCHORED]
+        if anchored and not anchors:
+            raise CandorError(f"Of {', '.join(names)} none is anchored in data.")
+        self._anchors = Questions(anchors) if anchored else None
         self._closed = {kind: ClosedAnswers(wire, stated.GRIDS[kind]) for kind in KINDS}
         self._seed: int | None = None
         self.expectations: dict[str, Tensor] = {}
