@@ -211,8 +211,8 @@ class Calibrated:
 def calibrated(core: Core, records: Sequence[Record], rates: Sequence[float]) -> Calibrated:
     """Temperatures and thresholds from labelled pairs of the calibration part.
 
-    A temperature below 1 is not taken: where runs before have been trained on these labels, a core
-    looks more modest on them than it is, and would be made too sure of all others. Raises
+    A temperature below 1 is not taken: a core that had been trained on these labels after all would
+    look more modest on them than it is, and be made too sure of all others. Raises
     CandorError where no reply is labelled safe.
     """
     asked = [_asked(core, record) for record in tqdm(records, desc="calibration", disable=None)]

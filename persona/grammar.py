@@ -13,7 +13,7 @@ passage is pointed at by its first words: they tell the dialogue's passages apar
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,6 +55,8 @@ FORMS: dict[str, tuple[str, ...]] = {
 MOST = {"sample": 400, "distribution": 20}
 HEAD_WORDS, HEAD_CHARACTERS = 3, 60
 """What points at a passage: so many words, and less where there are no blanks between them."""
+MORE_WORDS = 6
+"""How many more may point at a quotation that begins as another does."""
 LONG_MESSAGE = 30
 FEW = 3
 ANY_YEAR = range(1400, 2200)
@@ -95,15 +97,16 @@ def _is_listed(corpus: Schema, binding: Binding) -> bool:
     return True
 
 
-def head(span: str, others: Iterable[str] = ()) -> str:
-    """The first words of a passage, by which a call points at it: no other begins with them."""
-    words = span.split()
-    rivals = [other.split() for other in others if other != span]
-    count = HEAD_WORDS
-    while count < len(words) and any(other[:count] == words[:count] for other in rivals):
-        count += 1
-    shown = " ".join(words[:count])
-    return shown if count > HEAD_WORDS else shown[:HEAD_CHARACTERS]
+def head(span: str, words: int = HEAD_WORDS) -> str:
+    """The first words of a passage, by which a call points at it."""
+    shown = " ".join(span.split()[:words])
+    return shown[:HEAD_CHARACTERS] if words == HEAD_WORDS else shown
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Whether a passage is another, or its beginning, blanks aside."""
+    words = sorted((one.split(), other.split()), key=len)
+    return words[1][: len(words[0])] == words[0]
 
 
 def _bare(span: str) -> str:
@@ -391,21 +394,22 @@ class CallGrammar:
     def _passages(self) -> dict[str, str]:
         """Passages of the dialogue by their first words, quoted ones before looser readings.
 
-        What is quoted is told apart from all else that is; of looser readings, which may be of the
-        same passage, the first stands.
+        A quotation that begins as one before it does is pointed at by more words.
         """
         found: dict[str, str] = {}
-        every = {_bare("".join(groups)) for t in self.texts for groups in _QUOTED.findall(t)} - {""}
-        for quotation in sorted(every):
-            found[head(quotation, every)] = quotation
         for text in reversed(self.texts):
+            quoted = [_bare("".join(groups)) for groups in _QUOTED.findall(text)]
             loose = [text.split(mark, 1)[1] for mark in (":", "\n") if mark in text]
             lines = [line for line in text.splitlines() if len(line.split()) > HEAD_WORDS]
             before = [text.rsplit(mark, 1)[0] for mark in (" - ", " – ", "\n") if mark in text]
+            for clean in filter(None, quoted):
+                heads = [head(clean, HEAD_WORDS + more) for more in range(MORE_WORDS + 1)]
+                if not any(_is_same(clean, found[key]) for key in heads if key in found):
+                    found.setdefault(next((key for key in heads if key not in found), ""), clean)
             for span in (*loose, *(lines if len(lines) > 1 else ()), *before, text):
-                clean = _bare(span)
-                if clean:
+                if clean := _bare(span):
                     found.setdefault(head(clean), clean)
+        found.pop("", None)
         return found
 
     def _document(self, pieces: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -107,7 +108,11 @@ class History:
         if self._refused:
             raise StorageError(self._refused)
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.path.touch(mode=0o600)
+        if self.path.exists():
+            with suppress(OSError):  # another user's, which may be read all the same
+                self.path.chmod(0o600)
+        else:
+            self.path.touch(mode=0o600)
         engine = self._engine or self._connected()
         with engine.connect() as connection:
             version = int(connection.execute(text("PRAGMA user_version")).scalar_one())
@@ -232,7 +237,8 @@ class History:
     def delete(self, conversation_id: str) -> None:
         """Remove a conversation and all that was said in it; raises StorageError where it stays.
 
-        Copies that were made before the file's schema changed are left as they are.
+        Copies that were made before the file's schema changed, or of a damaged file, are left as
+        they are.
         """
         mine = select(message.c.id).where(message.c.conversation_id == conversation_id)
         try:
@@ -291,7 +297,7 @@ class History:
         try:
             engine = self._engine or self._prepare()
             with engine.begin() as connection:
-                for table, row in self._waiting:
+                for table, row in self._begun() + self._waiting:
                     # A commit may have succeeded although it reported an error.
                     connection.execute(insert(table).on_conflict_do_nothing(), row)
         except StorageError as error:
@@ -301,6 +307,11 @@ class History:
         else:
             self._waiting.clear()
             self.problem = None
+
+    def _begun(self) -> list[Row]:
+        """The conversations that waiting messages are of: another window may have deleted them."""
+        of = {row["conversation_id"] for table, row in self._waiting if table is message}
+        return [self._session[key] for c in of if (key := ("conversation", c, 0)) in self._session]
 
     def _unsaved(self, error: Exception) -> str:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]

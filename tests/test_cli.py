@@ -702,7 +702,7 @@ def test_the_plain_chat_survives_failures_and_ctrl_c(tmp_path: Path) -> None:
 
     said, chat = plain_chat(tmp_path / "two", Interrupted(), "hi")
     (turn,) = chat.turns
-    assert (turn.state, turn.reply) == ("stopped", "so far")
+    assert (turn.state, turn.reply) == ("stopped", "")  # nobody had judged it
     assert "■ stopped" in said
     (listed,) = chat.history.conversations()
     assert [stored.reply for stored in chat.history.turns(listed.id)] == ["so far"]

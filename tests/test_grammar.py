@@ -132,14 +132,27 @@ def test_a_passage_is_pointed_at_by_its_first_words() -> None:
         assert call.text == passage
 
 
-def test_passages_that_begin_alike_are_told_apart() -> None:
+@pytest.mark.parametrize("ask", ['Who said "{}"?', '"{}" Who said that?', 'Who said: "{}"?'])
+def test_quotations_that_begin_alike_are_told_apart(ask: str) -> None:
     one, other = "The state of the Union is good.", "The state of our finances is bad."
-    grammar = CallGrammar((f'Who said "{one}"?', f'And who said "{other}"?'))
+    grammar = CallGrammar((ask.format(one), ask.format(other)))
     options = grammar.options(["infer", "speeches", "author"])
-    for passage, words in ((one, "The state of the"), (other, "The state of our")):
+    # The last one is pointed at as ever, the one before it by as many words as it takes.
+    for passage, words in ((other, "The state of"), (one, "The state of the")):
         assert words in options
         call = grammar.call(["infer", "speeches", "author", words])
         assert call is not None and call.text == passage
+    assert sum(option is not None and option.startswith("The state") for option in options) == 2
+
+
+def test_one_passage_that_is_quoted_twice_is_one() -> None:
+    one = "We  hold these truths to be self-evident."
+    longer = "We hold these truths to be self-evident. All men are equal."
+    grammar = CallGrammar((f'Who said "{longer}"?', f'And "{one}"?'))
+    options = grammar.options(["infer", "speeches", "author"])
+    assert [o for o in options if o is not None and o.startswith("We hold")] == ["We hold these"]
+    text = "\u6f22\u5b57" * 40
+    assert CallGrammar((f'"{text}a" "{text}b"',)).options(["infer", "speeches", "author"])
 
 
 def test_names_are_offered_as_they_are_written() -> None:

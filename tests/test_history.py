@@ -572,8 +572,22 @@ def test_where_a_conversation_cannot_be_deleted_that_is_said(tmp_path: Path) -> 
     assert len(history.turns(kept)) == 1
 
 
+def test_what_is_said_in_another_window_of_a_deleted_conversation_stays(tmp_path: Path) -> None:
+    here, there = History(tmp_path / "history.db"), History(tmp_path / "history.db")
+    assert here.open() is None and there.open() is None
+    conversation = say(here, "First?", "Yes.")
+    there.delete(conversation)
+    turn = here.ask(conversation, None, "Second?", (), 1)
+    here.answer(conversation, Turn(turn.id, turn.question, reply="Here.", state="done"))
+    assert [each.id for each in there.conversations()] == [conversation]
+    assert [each.question for each in there.turns(conversation)] == ["Second?"]
+
+
 def test_nobody_else_may_read_the_file(tmp_path: Path) -> None:
     history = History(tmp_path / "data" / "history.db")
     history.open()
+    assert history.path.stat().st_mode & 0o777 == 0o600
+    history.path.chmod(0o644)  # as earlier versions left it
+    assert History(history.path).open() is None
     assert history.path.stat().st_mode & 0o777 == 0o600
     assert history.path.parent.stat().st_mode & 0o777 == 0o700

@@ -17,6 +17,7 @@ from core_model.core import Core
 from core_model.corpora import kin
 from core_model.corpora.places import held_out_compound
 from core_model.decoder import Decoder
+from core_model.errors import CandorError
 from core_model.likelihood import batches, row_losses
 from core_model.notation import Binding, Draw, Step
 from core_model.objectives import ChainTask, InversionTask, OrderTask, PresenceTask
@@ -263,6 +264,12 @@ def test_presence_is_asked_behind_any_part_of_a_record() -> None:
         known.add(min(found, key=len))
     parts = {part - {"topic", "party", "medium"} for part in known}
     assert parts >= {frozenset(), frozenset({"text"}), frozenset({"text", "author", "year"})}
+
+
+def test_what_has_no_labels_of_few_values_says_nothing_of_presence() -> None:
+    for name in ("names", "places"):
+        with pytest.raises(CandorError, match="no two labels"):
+            PresenceTask(tiny.wire(), [name])
 
 
 def test_numbers_that_are_known_are_moved_to_near_ones() -> None:

@@ -253,6 +253,8 @@ async def test_up_goes_through_a_wrapped_question_and_keeps_what_was_changed(
         await pilot.press(*["up"] * 3)
         assert composer.text == "first"
         assert "second " * 20 + "!" in composer.sent
+        await pilot.press(*["down"] * 12)
+        assert composer.text == "" and len(composer.sent) == 3
 
 
 async def test_the_state_line_rests_while_nothing_goes_on(tmp_path: Path) -> None:

@@ -104,8 +104,10 @@ async def test_a_conversation_is_deleted_when_it_is_said_twice(tmp_path: Path) -
         await wait_until(pilot, over(app))
         await ask(pilot, app, "/delete")
         await wait_until(pilot, lambda: "once more" in shown(app, "#notice"))
-        await ask(pilot, app, "two")  # who goes on has thought better of it
-        await wait_until(pilot, over(app, 2))
+        await ask(pilot, app, "/again")  # who goes on has thought better of it
+        await wait_until(pilot, lambda: app.query_one(Composer).text == "one")
+        await pilot.press("enter")
+        await wait_until(pilot, over(app))
         await ask(pilot, app, "/delete")
         await wait_until(pilot, lambda: "once more" in shown(app, "#notice"))
         await ask(pilot, app, "/delete")

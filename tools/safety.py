@@ -38,7 +38,8 @@ FALSE_ALARMS = 0.1
 """The share that is chosen, one of `THRESHOLDS`."""
 BLOCK_BELOW = THRESHOLDS[FALSE_ALARMS]
 _PARTS = re.compile(
-    r"(?<=[.!?;:])\s+|\n+|\s+[–—-]+\s+|,?\s+(?=(?:but|however|though|yet|instead|still)\b)", re.I
+    r"(?<=[.!?;:])\s+|\n+|\s+[–—-]+\s+|,?\s+(?=but\b)|,\s+(?=(?:however|though|yet|instead)\b)",
+    re.I,
 )
 """Between sentences, and where one turns from a refusal to something else."""
 
@@ -138,8 +139,7 @@ def weighed(core: Core, prompt: str, reply: str, safe: float, refusal: float) ->
         return 1.0
     if len(rest) == len(parts):
         return safe
-    of_rest, refusal, _ = verdicts(core, prompt, " ".join(rest))
-    return max(safe, of_rest) if refusal < 0.5 else 1.0
+    return max(safe, verdicts(core, prompt, " ".join(rest))[0])
 
 
 def withhold(core: Core, result: ToolResult) -> ToolResult:

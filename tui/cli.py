@@ -109,7 +109,10 @@ def options(
     base: BaseOption = None,
     adapter: AdapterOption = None,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and the adapter's checksum.")
+        bool,
+        typer.Option(
+            "--version", help="Print the version and the adapter's checksum, or the server."
+        ),
     ] = False,
 ) -> None:
     """A language model treated as a statistical model: when you ask, you see what answers."""
@@ -118,9 +121,11 @@ def options(
 
         from core_model.adapter import RELEASE, checksum
 
-        folder = adapter or program(context).settings.adapter or RELEASE
-        _write(f"candor {version_of('candor')}, adapter {checksum(folder)[:12]}\n")
-        return
+        settings = program(context).settings
+        folder = adapter or settings.adapter or RELEASE
+        asked = settings.server or f"adapter {checksum(folder)[:12]}"
+        _write(f"candor {version_of('candor')}, {asked}\n")
+        raise typer.Exit
     if context.invoked_subcommand is None:
         _write(context.get_help() + "\n")
         return

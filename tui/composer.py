@@ -73,6 +73,9 @@ class Composer(TextArea):
         """Replace what is typed, the cursor at its end; `up` recalls what stood there."""
         if self.text.strip() and not self.text.startswith("/"):
             self.remember(self.text)
+        self._show(text)
+
+    def _show(self, text: str) -> None:
         self.load_text(text)
         self.move_cursor(self.document.end)
 
@@ -99,6 +102,6 @@ class Composer(TextArea):
         self._recalled = max(0, self._recalled + step)
         if self._recalled >= len(self.sent):
             self._recalled = None
-            self.put(self._draft)
+            self._show(self._draft)
         else:
-            self.put(self.sent[self._recalled])
+            self._show(self.sent[self._recalled])

@@ -6,6 +6,7 @@ import json
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from core_model.errors import CandorError
@@ -177,6 +178,8 @@ class PlainChat:
         except KeyboardInterrupt:
             cancel.set()
             turn = shown.turn.stop() if shown.turn else turn.stop()
+            if turn.verdict is None:  # nobody has judged it, and nobody has seen it
+                turn = replace(turn, reply="")
             self._write(_ending(turn))
         except Exception as error:
             turn = (shown.turn or turn).after(TurnFailed(turn.id, self._failure(error)))

@@ -43,13 +43,14 @@ class Chat:
         self.conversation: str | None = None
         self.title = ""
         self.turns: list[Turn] = []
-        self._asked_to_delete: tuple[str, int] | None = None
+        self._asked_to_delete: str | None = None
 
     def new(self) -> None:
         """Begin again with nothing said; the goals stay."""
         self.conversation = None
         self.title = ""
         self.turns = []
+        self._asked_to_delete = None
 
     def open(self, conversation: str, title: str) -> None:
         """Go on with a stored conversation under the goals it had.
@@ -63,13 +64,14 @@ class Chat:
         self.turns = turns
         self.conversation = conversation
         self.title = title
+        self._asked_to_delete = None
         if self.turns:
             self.goals = self.turns[-1].goals
 
     @property
     def is_sure_to_delete(self) -> bool:
         """Whether deleting has been asked for, and nothing was asked since."""
-        return self._asked_to_delete == (self.conversation, len(self.turns))
+        return self.conversation is not None and self._asked_to_delete == self.conversation
 
     def delete(self) -> bool:
         """Delete this conversation for good; False the first time, which only says so.
@@ -79,7 +81,7 @@ class Chat:
         if self.conversation is None:
             raise CandorError("There is no conversation to delete here.")
         if not self.is_sure_to_delete:
-            self._asked_to_delete = self.conversation, len(self.turns)
+            self._asked_to_delete = self.conversation
             return False
         self.history.delete(self.conversation)
         self.new()
@@ -88,6 +90,7 @@ class Chat:
     def ask(self, text: str, seed: int) -> Turn:
         """Take up a question and save it; raises CandorError on one that cannot be used."""
         question = clean_question(text)
+        self._asked_to_delete = None
         if self.conversation is None:
             self.conversation = self.history.start(question)
             self.title = question.splitlines()[0]
@@ -124,4 +127,5 @@ class Chat:
 
     def take_back(self) -> str | None:
         """Step back before the last question, to ask it another way; returns its text."""
+        self._asked_to_delete = None
         return self.turns.pop().question if self.turns else None

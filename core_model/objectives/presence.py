@@ -8,12 +8,14 @@ say what the average over its values says. S is any part of the rest of a record
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 
 from core_model import corpora
+from core_model.errors import CandorError
+from core_model.graph import Schema
 from core_model.notation import Binding
 from core_model.objectives.conditioning import moved
 from core_model.objectives.transitivity import mixture_gap
@@ -26,10 +28,14 @@ MOST_VALUES = 8
 """A label that is left out has at most so many values; they are all gone through."""
 
 
+def _few(schema: Schema, names: Iterable[str]) -> list[str]:
+    return [name for name in names if 1 < len(schema.variable(name).values) <= MOST_VALUES]
+
+
 class PresenceTask:
     """A closed variable given some of a record, and given one label of few values more.
 
-    names: of corpora whose records have two such labels.
+    names: of corpora whose records have two such labels; raises CandorError for another.
     """
 
     corpora: tuple[str, ...] = ()
@@ -37,6 +43,9 @@ class PresenceTask:
     def __init__(self, wire: Wire, names: Sequence[str]) -> None:
         self._wire = wire
         self._draw = {name: corpora.load(name).drawer("train") for name in names}
+        for name in names:
+            if len(_few(corpora.schema(name), corpora.schema(name).names)) < 2:
+                raise CandorError(f"'{name}' has no two labels of few values.")
 
     def rows(self, rng: np.random.Generator, count: int) -> list[PackedRow]:
         """One record a row."""
@@ -48,7 +57,7 @@ class PresenceTask:
         few: list[str] = []
         while len(few) < 2:  # of some records less is known
             values = self._draw[name](rng)
-            few = [v for v in values if 1 < len(schema.variable(v).values) <= MOST_VALUES]
+            few = _few(schema, values)
         left_out, asked = (str(v) for v in rng.permutation(few)[:2])
         others = [str(v) for v in rng.permutation(list(values)) if v not in (left_out, asked)]
         bound = moved(schema, values, rng)

@@ -67,8 +67,9 @@ class ChainTask:
             if not held_out_compound(record.values[document])
         ]
         self._countries = [record.values[document] for record in self._places]
+        every = [*places.records("train"), *places.records("held_out")]
         self._shared = {
-            name: {v for v, n in Counter(r.values.get(name) for r in self._places).items() if n > 1}
+            name: {v for v, n in Counter(r.values.get(name) for r in every).items() if n > 1}
             for name in places.schema.names
         }
 
