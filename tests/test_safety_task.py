@@ -147,6 +147,7 @@ def test_rows_parse_back_to_training_records_with_their_labels(
     assert asked == {
         *(("prompt", "reply", name) for name in {*every, "refusal"}),
         ("prompt", "harmful"), ("prompt", "category"), ("reply", "safe"), ("reply", "refusal"),
+        ("reply", "harmful"),
     }  # fmt: skip
     ordinary_rows = sum(
         b"x" * 50 in tiny.wire().tokenizer.decode(row.tokens).encode() for row in rows
