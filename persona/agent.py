@@ -214,7 +214,7 @@ class _Turn:
         """A tool's result without unsafe texts; where that is none, drawn anew, a few times."""
         withheld = 0
         for again in range(DRAWN_AGAIN + 1):
-            seed = self.seed + len(self.calls[1:]) * CALL_SEED + again * DRAWN_AGAIN_SEED
+            seed = self.seed + (len(self.calls) - 1) * CALL_SEED + again * DRAWN_AGAIN_SEED
             context = Context(self.tools, seed, "all" if self.agent.in_full else "spoken")
             result = safety.withhold(self.tools, run(tool, arguments, context))
             withheld += result.withheld

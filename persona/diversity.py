@@ -138,7 +138,8 @@ def diversity(core: Core, options: Options, base: Rival | None = None) -> list[M
         }
         rows.append(
             measured(
-                f"distinct {kind}", "share", mean_of(distinct["persona"], True), questions, options,
+                f"distinct {kind}", "share", mean_of(distinct["persona"], fractions=True),
+                questions, options,
                 guard, {"base": float(distinct["base"].mean())},
             )
         )  # fmt: skip

@@ -404,12 +404,12 @@ class CallGrammar:
             before = [text.rsplit(mark, 1)[0] for mark in (" - ", " – ", "\n") if mark in text]
             for clean in filter(None, quoted):
                 heads = [head(clean, HEAD_WORDS + more) for more in range(MORE_WORDS + 1)]
-                if not any(_is_same(clean, found[key]) for key in heads if key in found):
-                    found.setdefault(next((key for key in heads if key not in found), ""), clean)
+                free = [key for key in heads if key not in found]
+                if free and not any(_is_same(clean, found[key]) for key in heads if key in found):
+                    found[free[0]] = clean
             for span in (*loose, *(lines if len(lines) > 1 else ()), *before, text):
                 if clean := _bare(span):
                     found.setdefault(head(clean), clean)
-        found.pop("", None)
         return found
 
     def _document(self, pieces: Sequence[str]) -> str:

@@ -322,8 +322,8 @@ class History:
 
     # ---- reading -------------------------------------------------------------------------
 
-    def conversations(self, search: str = "", limit: int = 200) -> list[Listed]:
-        """Newest first; with `search`, those with that text in their title or any message."""
+    def conversations(self, search: str = "", limit: int | None = None) -> list[Listed]:
+        """Newest first, `limit` at most; with `search`, those that have it in title or messages."""
         search = readable(search).casefold()
         unsaved = {
             row["conversation_id"]

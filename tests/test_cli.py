@@ -692,7 +692,7 @@ def test_the_plain_chat_survives_failures_and_ctrl_c(tmp_path: Path) -> None:
     agent = FakeAgent(says("one two three"), fails_after=3, error=ValueError("boom"))
     said, chat = plain_chat(tmp_path, agent, "x" * 30_000, "hi")
     assert "at most 20,000" in said and "failed: boom" in said
-    assert [turn.state for turn in chat.turns] == ["failed"]
+    assert [(turn.state, turn.reply) for turn in chat.turns] == [("failed", "")]
 
     class Interrupted(FakeAgent):
         def turn(self, history: Any, question: str, cancel: threading.Event) -> Iterator[Event]:

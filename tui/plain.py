@@ -58,10 +58,16 @@ def print_events(events: Iterable[Event], turn: Turn, write: Write) -> Turn:
     return turn
 
 
+def _judged(turn: Turn) -> Turn:
+    """The turn without a reply that broke off before it was judged: nobody has seen it."""
+    seen = turn.verdict is not None or turn.state == "done"
+    return turn if seen else replace(turn, reply="")
+
+
 def _ending(turn: Turn) -> str:
-    """The reply, where it has been judged: what is printed can't be withdrawn; and what it was."""
-    was_judged = turn.verdict is not None or turn.state == "done"
-    lines = [printable(turn.reply)] if turn.reply and was_judged else []
+    """The reply, once it has been judged: what is printed can't be withdrawn; and what it was."""
+    turn = _judged(turn)
+    lines = [printable(turn.reply)] if turn.reply else []
     if turn.failure:
         lines.append(f"✗ {one_line(turn.failure)}")
     if turn.state == "stopped":
@@ -178,13 +184,11 @@ class PlainChat:
         except KeyboardInterrupt:
             cancel.set()
             turn = shown.turn.stop() if shown.turn else turn.stop()
-            if turn.verdict is None:  # nobody has judged it, and nobody has seen it
-                turn = replace(turn, reply="")
             self._write(_ending(turn))
         except Exception as error:
             turn = (shown.turn or turn).after(TurnFailed(turn.id, self._failure(error)))
             self._write(_ending(turn))
-        self.chat.finish(turn)
+        self.chat.finish(_judged(turn))
         if self.chat.history.problem:
             self._write(f"! {self.chat.history.problem}\n")
 
