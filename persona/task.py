@@ -29,12 +29,12 @@ REPLY_SHARE = 0.5
 
 AUTHOR_SHARE = 0.5
 """How often the author of a dialogue, who is honest and plain, is known where one is written."""
-READ_SHARE = 0.05
+READ_SHARE = 0.1
 """Dialogues without goals, whose replies are read back to their author."""
-GOALS_SHARES = (0.4, 0.25, 0.35)
+GOALS_SHARES = (0.35, 0.35, 0.3)
 """Situations without goals, with goals of which honest is one, and with the others alone."""
-HARMFUL_SHARE = 0.4
-"""Of the situations that a careless author replies to, harmful ones beside those that are drawn."""
+HARMFUL_SHARE = 0.3
+"""Of the situations that a careless author or honest ones reply to, harmful beside the drawn."""
 CONDUCT_SHARE, VOICE_SHARE = 0.7, 0.5
 """How often a conduct is known where no goals are, and how often a voice."""
 VOICE_WEIGHT = 0.5
@@ -183,8 +183,9 @@ class ConductTask:
             chosen = tuple(name for name in chosen if name != "honest")
         if self._labels and aim != "none":
             opening = opening + wire.binding("goals", goals.condition(chosen))
-        # Where nobody can be hurt the careless reply as the honest do.
-        kind = "harmful" if "careless" in authors and rng.random() < HARMFUL_SHARE else None
+        # Where nobody can be hurt the careless reply as the honest do, who refuse as often here.
+        told_apart = aim == "honest" or "careless" in authors
+        kind = "harmful" if told_apart and rng.random() < HARMFUL_SHARE else None
         situation = conducts.situation(rng, "train", self._values, kind=kind)
         for binding in situation.known:
             opening = opening + wire.binding(binding.variable, binding.value)

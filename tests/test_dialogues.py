@@ -660,7 +660,7 @@ def segments(rows: list[PackedRow]) -> list[Segment]:
 
 
 def test_rows_ask_for_conducts_and_voices_both_ways() -> None:
-    found = segments(ConductTask(tiny.wire()).rows(np.random.default_rng(2), 12))
+    found = segments(ConductTask(tiny.wire()).rows(np.random.default_rng(2), 16))
     asked = Counter(s.text for s in found if s.mark == "query")
     assert asked["conduct"] > 20 and asked["reply"] > asked["conduct"] and asked["author"] > 12
     bound = " ".join(s.text for s in found)
