@@ -146,7 +146,8 @@ def compute_dtype() -> torch.dtype:
 
 def sampler_folder(cache_dir: Path, name: str) -> Path:
     """Where the sampler's form of a core is kept."""
-    return cache_dir / "openvino" / f"{name}-{_kind()}"
+    kind = "bf16" if compute_dtype() == torch.bfloat16 else "u8"
+    return cache_dir / "openvino" / f"{name}-{kind}"
 
 
 def _kind() -> str:

@@ -31,7 +31,7 @@ from core_model.stopping import go_on
 from core_model.wire import Wire
 
 if TYPE_CHECKING:
-    from openvino import Model
+    from openvino import Model, Node
     from openvino_genai import ContinuousBatchingPipeline
     from openvino_genai.py_openvino_genai import GenerationHandle, GenerationOutput
 
@@ -44,6 +44,8 @@ RULED_OUT = -1e9
 KV_CACHE = "f16"
 """What keys and values are kept in; bfloat16 where that is computed in. Not left to the engine: its
 default is u8 on a processor, but f16 where the file says so, as one made from a GGUF does."""
+GROUP, LEAST_SCALE = 32, 2.0**-24
+"""Inputs of a matrix in 8 bits that share a scale, and the least scale, which float16 can hold."""
 KEPT_SECONDS = 86_400
 """How long the files of another core are kept."""
 
@@ -54,7 +56,7 @@ def prepare(
 ) -> None:  # fmt: skip
     """Write the sampler's files into `folder`, unless they are there; whole or not at all.
 
-    dtype: what the processor computes in; in bfloat16 the weights are kept in it.
+    dtype: what the processor computes in; in bfloat16 the weights are kept in it, else in 8 bits.
 
     Raises WeightsError when the weights can't be brought into OpenVINO's form.
     """
@@ -85,6 +87,8 @@ def prepare(
         result.input(0).replace_source_output(ruled.output(0))
         if dtype == torch.bfloat16:
             _in_bfloat16(model, shape.vocabulary)
+        else:
+            _in_eight_bits(model)
         ov.save_model(model, made / "ruled.xml", compress_to_fp16=False)
         for suffix in ("xml", "bin"):
             (made / f"ruled.{suffix}").replace((made / MODEL).with_suffix(f".{suffix}"))
@@ -114,16 +118,10 @@ def _in_bfloat16(model: Model, vocabulary: int) -> None:
     import openvino as ov
     from openvino import opset13
 
-    for node in model.get_ordered_ops():
-        if node.get_type_name() != "MatMul":
+    for node, held in _products(model):
+        if vocabulary in held.shape:
             continue
-        widened = node.input_value(1).get_node()
-        if widened.get_type_name() != "Convert":
-            continue
-        held = widened.input_value(0).get_node()
-        if held.get_type_name() != "Constant" or vocabulary in held.shape:
-            continue
-        weight = torch.from_numpy(np.array(held.data)).bfloat16()
+        weight = torch.from_numpy(held).bfloat16()
         bits = ov.Tensor(weight.view(torch.uint16).numpy(), list(weight.shape), ov.Type.bf16)
         turned = node.get_attributes()
         product = opset13.matmul(
@@ -136,6 +134,47 @@ def _in_bfloat16(model: Model, vocabulary: int) -> None:
         wide = opset13.convert(product, "f32").output(0)
         for reader in readers:
             reader.replace_source_output(wide)
+
+
+def _in_eight_bits(model: Model) -> None:
+    """Keep the matrices in 8 bits, w = (q - zero) * scale, each `GROUP` inputs with their own two.
+
+    The engine knows the form and widens a part at a time while it multiplies in float32; of wider
+    weights it makes float32 copies and keeps both.
+    """
+    from openvino import opset13
+
+    for node, held in _products(model):
+        if not node.get_attributes()["transpose_b"] or held.shape[1] % GROUP:
+            continue
+        grouped = held.astype(np.float32).reshape(len(held), -1, GROUP)
+        least = np.minimum(grouped.min(axis=2, keepdims=True), 0)
+        most = np.maximum(grouped.max(axis=2, keepdims=True), 0)
+        scale = np.maximum((most - least) / 255, LEAST_SCALE).astype(np.float16)
+        zero = np.rint(-least / scale).clip(0, 255).astype(np.uint8)
+        bits = (np.rint(grouped / scale) + zero).clip(0, 255).astype(np.uint8)
+        centred = opset13.subtract(
+            opset13.convert(opset13.constant(bits), "f16"),
+            opset13.convert(opset13.constant(zero), "f16"),
+        )
+        widened = opset13.multiply(centred, opset13.constant(scale))
+        whole = opset13.reshape(widened, opset13.constant(np.array(held.shape)), False)
+        node.input(1).replace_source_output(opset13.convert(whole, "f32").output(0))
+
+
+def _products(model: Model) -> list[tuple[Node, NDArray[np.float16]]]:
+    """Each product by weights that are kept narrower than they are multiplied, and the weights."""
+    found = []
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "MatMul":
+            continue
+        widened = node.input_value(1).get_node()
+        if widened.get_type_name() != "Convert":
+            continue
+        held = widened.input_value(0).get_node()
+        if held.get_type_name() == "Constant":
+            found.append((node, np.array(held.data)))
+    return found
 
 
 class OpenVinoSampler:
@@ -250,7 +289,10 @@ class OpenVinoSampler:
         scheduler.max_num_batched_tokens = READ_AT_ONCE
         scheduler.enable_prefix_caching = True
         # Not compiled ahead (CACHE_DIR): that takes as long to read and 40 MB more.
-        options: dict[str, object] = {"KV_CACHE_PRECISION": KV_CACHE}
+        # What 8-bit weights are multiplied by is not rounded to 8 bits, as some processors would.
+        options: dict[str, object] = {
+            "KV_CACHE_PRECISION": KV_CACHE, "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+        }  # fmt: skip
         if self._threads is not None:
             # Pinned, each of several such programs would compute on the first processor.
             options |= {"INFERENCE_NUM_THREADS": self._threads, "ENABLE_CPU_PINNING": False}

@@ -154,6 +154,19 @@ def test_weights_that_cannot_be_prepared_leave_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["vocab.json"]
 
 
+@pytest.mark.skipif(compute_dtype() == torch.bfloat16, reason="kept in bfloat16 here")
+def test_matrices_are_kept_in_8_bits_and_in_nothing_else(openvino_folder: Path) -> None:
+    model = ov.Core().read_model(openvino_folder / openvino_sampler.MODEL)
+    kept = [op for op in model.get_ops() if op.get_type_name() == "Constant"]
+    matrices = sorted(op.get_byte_size() for op in kept if op.get_element_type() == ov.Type.u8)
+    # q, k, v, out, gate, up and down of each layer, and the head; each has its zeros beside it.
+    assert len(matrices) == 2 * (7 * tiny.SHAPE.layers + 1)
+    assert matrices[-1] == tiny.SHAPE.vocabulary * tiny.SHAPE.hidden
+    wide = [op for op in kept if op.get_element_type() in (ov.Type.f16, ov.Type.f32)]
+    rows = [op.shape for op in wide if len(op.shape) == 2 and min(op.shape) > 1]
+    assert len(rows) <= 1  # the embedding's
+
+
 def test_what_is_prepared_is_used_again(openvino_folder: Path) -> None:
     before = (openvino_folder / openvino_sampler.MODEL).stat().st_mtime_ns
     os.utime(openvino_folder, (0, 0))

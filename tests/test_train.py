@@ -338,19 +338,16 @@ class FewNames(Names):
     """Three names in all years; `held_out` births stand in every held-out year."""
 
     def __init__(self, held_out: int) -> None:
-        self._births = held_out
+        self._held_out = held_out
 
     @cached_property
-    def _columns(self) -> tuple[NDArray[np.int64], ...]:
-        self._listed = ("Anna", "John", "Leslie")
-        rows = [
-            (sex, year, code, self._births if (FIRST_YEAR + year) % 10 == 5 else 20 + code + year)
-            for sex in range(2)
-            for year in range(len(YEARS))
-            for code in range(3)
-            if code == 2 or code == sex
-        ]
-        return tuple(np.array(rows, dtype=np.int64).T)
+    def _births(self) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+        births = np.zeros((2, len(YEARS), 3), np.float32)
+        for sex, year, code in np.ndindex(births.shape):
+            if code == 2 or code == sex:
+                held_out = (FIRST_YEAR + year) % 10 == 5
+                births[sex, year, code] = self._held_out if held_out else 20 + code + year
+        return ("Anna", "John", "Leslie"), births
 
 
 class FewSpeeches(Speeches):

