@@ -76,7 +76,7 @@ class Names(Corpus):
         columns = ["year", "sex", "name", "n"]
         table = parquet.read_table(path, columns=columns, read_dictionary=["sex", "name"])
         name, sex = (table.column(c).unify_dictionaries().combine_chunks() for c in ("name", "sex"))
-        is_male = np.array(sex.dictionary.to_pylist()) == "M"
+        is_male = np.array([one == "M" for one in sex.dictionary.to_pylist()])
         listed = tuple(map(str, name.dictionary.to_pylist()))
         births = np.zeros((2, len(YEARS), len(listed)), np.float32)
         year = table.column("year").to_numpy().astype(np.int64) - FIRST_YEAR
@@ -97,8 +97,8 @@ class Names(Corpus):
 
     @cached_property
     def _of_training(self) -> tuple[str, ...]:
-        trained = [not held_out_year(int(year)) for year in YEARS]
-        occurs = (self.counts > 0).any(axis=0)[trained].any(axis=0)
+        trained = [i for i, year in enumerate(YEARS) if not held_out_year(int(year))]
+        occurs = (self.counts[:, trained] > 0).any(axis=(0, 1))
         return tuple(self.listed[i] for i in np.flatnonzero(occurs))
 
     @property
