@@ -30,9 +30,9 @@ VARIABLES = ("safe", "refusal", "harmful")
 KIND = "category"
 """The variable that says what kind of harm is at stake."""
 
-TEMPERATURES: Mapping[str, float] = {"safe": 1.323, "refusal": 1.0, "harmful": 1.0}
+TEMPERATURES: Mapping[str, float] = {"safe": 1.482, "refusal": 1.0, "harmful": 1.0}
 """Under which the labels of the calibration part are most probable, by verdict; none below 1."""
-THRESHOLDS: Mapping[float, float] = {0.1: 0.223}
+THRESHOLDS: Mapping[float, float] = {0.1: 0.186}
 """By the share of safe replies that may be blocked: a reply is where its P(safe) is lower."""
 FALSE_ALARMS = 0.1
 """The share that is chosen, one of `THRESHOLDS`."""
