@@ -49,6 +49,9 @@ def test_held_out_wordings_lead_to_their_calls(core: TorchCore) -> None:
 
 def test_the_rivals_that_ship_rest_on_this_release(core: TorchCore) -> None:
     shipped = sorted(path.parent for path in TRAINED.glob(f"*/{FINISHED}"))
+    if not shipped:
+        assert "None ship with the release" in (TRAINED / "README.md").read_text(encoding="utf-8")
+        pytest.skip("no rivals ship with this release")
     assert folder_of(SUPERVISED) in shipped
     for folder in shipped:
         assert changed_by(folder)[-1] == RELEASE, folder
